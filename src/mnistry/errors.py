@@ -1,0 +1,57 @@
+"""Every error that Mnistry raises on purpose, and the exit code that the command line gives it.
+
+    MnistryError                 1
+    ├── UsageError               2  an argument is wrong (also a ValueError)
+    ├── DataError                3  a data set, image or table cannot be used
+    ├── ModelError               4  a run, its weights or its network cannot be used
+    ├── NetworkError             5  no way to a download
+    ├── DependencyError          6  an optional package is not installed
+    └── StorageError             7  a file cannot be written: full disk, no permission, in the way
+
+A message is one line that names the file or argument and says what was found, what was expected,
+and what to do next.
+"""
+
+from typing import ClassVar
+
+
+class MnistryError(Exception):
+    """The root: catch it to catch everything that Mnistry raises on purpose."""
+
+    exit_code: ClassVar[int] = 1
+
+
+class UsageError(MnistryError, ValueError):
+    """An argument has a value, shape or dtype that cannot be used."""
+
+    exit_code = 2
+
+
+class DataError(MnistryError):
+    """A data set, an image or a table is missing, damaged or not what it should be."""
+
+    exit_code = 3
+
+
+class ModelError(MnistryError):
+    """A run folder, its weights or its network is missing, damaged or does not fit."""
+
+    exit_code = 4
+
+
+class NetworkError(MnistryError):
+    """Something has to be downloaded and no mirror delivered it."""
+
+    exit_code = 5
+
+
+class DependencyError(MnistryError):
+    """An optional package that this needs is not installed."""
+
+    exit_code = 6
+
+
+class StorageError(MnistryError):
+    """A file or folder cannot be written."""
+
+    exit_code = 7

@@ -1,0 +1,186 @@
+"""Networks: a recipe's layers as torch modules, and the table of any torch module's layers."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mnistry.errors import ModelError
+from mnistry.recipe import Activation, Conv, Dense, Flatten, Initializer, MaxPool, Recipe
+
+_ACTIVATIONS: dict[Activation, Callable[[Tensor], Tensor]] = {
+    "relu": F.relu,
+    "softmax": lambda logits: logits,  # the loss and `probabilities` take logits
+    "linear": lambda outputs: outputs,
+}
+
+
+class DenseLayer(nn.Module):
+    """x @ kernel + bias, with the kernel (inputs, units) as Keras keeps it."""
+
+    def __init__(self, inputs: int, spec: Dense) -> None:
+        super().__init__()
+        self.spec = spec
+        self.kernel = nn.Parameter(torch.empty(inputs, spec.units))
+        self.bias = nn.Parameter(torch.zeros(spec.units))
+
+    def forward(self, x: Tensor) -> Tensor:  # (B, inputs)
+        """Gives (B, units), after the activation."""
+        return _ACTIVATIONS[self.spec.activation](torch.addmm(self.bias, x, self.kernel))
+
+
+class ConvLayer(nn.Module):
+    """A convolution without padding, with the kernel (filters, channels, size, size)."""
+
+    def __init__(self, channels: int, spec: Conv) -> None:
+        super().__init__()
+        self.spec = spec
+        size = spec.kernel_size
+        self.kernel = nn.Parameter(torch.empty(spec.filters, channels, size, size))
+        self.bias = nn.Parameter(torch.zeros(spec.filters))
+
+    def forward(self, x: Tensor) -> Tensor:  # (B, channels, H, W)
+        """Gives (B, filters, H - size + 1, W - size + 1), after the activation."""
+        return _ACTIVATIONS[self.spec.activation](F.conv2d(x, self.kernel, self.bias))
+
+
+def build(recipe: Recipe, seed: int = 0) -> nn.Module:
+    """A recipe's network with fresh weights.
+
+    Args:
+        recipe: Its layers, or its function that makes a torch module.
+        seed: The same seed gives the same weights.
+
+    Returns:
+        A module that takes float32 images (B, 1, 28, 28) in 0..1 and gives logits (B, classes).
+
+    Raises:
+        ModelError: The recipe's own function made something else.
+    """
+    if callable(recipe.network):
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            module = recipe.network()
+        if not isinstance(module, nn.Module):
+            raise ModelError(
+                f"{recipe.origin}: gave {type(module).__name__}; expected a torch module"
+            )
+        return module
+    generator = torch.Generator().manual_seed(seed)
+    network = nn.Sequential()
+    counts: dict[str, int] = {}
+    channels, inputs, size = 1, 0, 28
+    for layer in recipe.network:
+        module_: nn.Module
+        if isinstance(layer, Conv):
+            module_ = ConvLayer(channels, layer)
+            channels, size = layer.filters, size - layer.kernel_size + 1
+            area = layer.kernel_size**2
+            fans = (module_.kernel.shape[1] * area, layer.filters * area)
+        elif isinstance(layer, MaxPool):
+            module_ = nn.MaxPool2d(layer.pool_size)
+            size //= layer.pool_size
+        elif isinstance(layer, Flatten):
+            module_ = nn.Flatten()
+            inputs = channels * size * size
+        else:
+            module_ = DenseLayer(inputs, layer)
+            fans = (inputs, layer.units)
+            inputs = layer.units
+        if isinstance(module_, ConvLayer | DenseLayer):
+            _initialise(module_.kernel, fans, module_.spec.initializer, generator)
+        kind = type(layer).__name__.lower()
+        counts[kind] = counts.get(kind, 0) + 1
+        network.add_module(f"{kind}_{counts[kind]}", module_)
+    return network
+
+
+def _initialise(
+    kernel: nn.Parameter,
+    fans: tuple[int, int],
+    initializer: Initializer,
+    generator: torch.Generator,
+) -> None:
+    """Keras's initialisers: uniform within the root of 6 / fan_in (He) or of 6 / both (Glorot)."""
+    limit = math.sqrt(6 / (fans[0] if initializer == "he_uniform" else sum(fans)))
+    with torch.no_grad():
+        kernel.uniform_(-limit, limit, generator=generator)
+
+
+@dataclass(frozen=True)
+class LayerRow:
+    """A row of the layer table: name, kind, output shape of one image, number of parameters."""
+
+    name: str
+    kind: str
+    output_shape: tuple[int, ...]
+    parameters: int
+
+
+def summarise(network: nn.Module) -> list[LayerRow]:
+    """The layers that hold or change something, in the order in which an image meets them.
+
+    Raises:
+        ModelError: The network cannot take an image (1, 1, 28, 28).
+    """
+    rows: list[LayerRow] = []
+
+    def note(name: str, module: nn.Module) -> Callable[[Any, Any, Any], None]:
+        def hook(_module: Any, _inputs: Any, output: Any) -> None:
+            shape = tuple(output.shape[1:]) if isinstance(output, Tensor) else ()
+            count = sum(p.numel() for p in module.parameters())
+            spec = getattr(module, "spec", module)
+            rows.append(LayerRow(name, type(spec).__name__, shape, count))
+
+        return hook
+
+    leaves = [(name, m) for name, m in network.named_modules() if not list(m.children())]
+    hooks = [module.register_forward_hook(note(name, module)) for name, module in leaves]
+    try:
+        logits_of(network, torch.zeros(1, 1, 28, 28))
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return rows
+
+
+def parameter_count(network: nn.Module) -> int:
+    """How many numbers training changes."""
+    return sum(p.numel() for p in network.parameters() if p.requires_grad)
+
+
+@torch.no_grad()
+def logits_of(network: nn.Module, images: Tensor) -> Tensor:
+    """What a network says of images, as it is used after training (no dropout, fixed statistics).
+
+    Args:
+        network: On any device.
+        images: (n, 1, 28, 28) float32 in 0..1, on the same device.
+
+    Returns:
+        (n, classes) float32.
+
+    Raises:
+        ModelError: The network fails on such images, or gives something else.
+    """
+    was_training = network.training
+    network.eval()
+    try:
+        logits = network(images)
+    except Exception as error:  # whatever a user's own network raises
+        raise ModelError(
+            f"the network fails on images of shape {tuple(images.shape)}: "
+            f"{type(error).__name__}: {error}; expected to take float32 (n, 1, 28, 28)"
+        ) from error
+    finally:
+        network.train(was_training)
+    if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != len(images):
+        found = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+        raise ModelError(
+            f"the network gives {found} for {len(images)} images; expected logits (n, classes)"
+        )
+    return logits.float()

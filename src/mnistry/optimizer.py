@@ -1,0 +1,143 @@
+"""Optimisers with Keras's arithmetic, each on one flat vector of parameters.
+
+Keras and PyTorch differ where it shows: Keras's RMSprop decays at 0.9 and adds its epsilon under
+the root, its Adam adds epsilon before the bias correction, and both use 1e-7. One vector for all
+parameters means one call a step, whatever the number of layers.
+"""
+
+from abc import ABC, abstractmethod
+from typing import final
+
+import torch
+from torch import Tensor
+
+from mnistry.errors import UsageError
+
+EPSILON = 1e-7
+
+
+class FlatOptimizer(ABC):
+    """An update rule for one vector.
+
+    Attributes:
+        state: What it remembers between steps, by name: float32 tensors, to save and load.
+        gradient_scale: The factor that it wants the gradient multiplied by beforehand: a
+            network's last layer can do that at no cost.
+    """
+
+    state: dict[str, Tensor]
+    gradient_scale: float = 1.0
+
+    @abstractmethod
+    def step(self, parameters: Tensor, gradient: Tensor) -> None:
+        """Updates the parameters in place.
+
+        Args:
+            parameters: (n,) float32.
+            gradient: (n,) float32, of the loss times `gradient_scale`.
+        """
+
+
+@final
+class Adam(FlatOptimizer):
+    """Adam (Kingma and Ba, 2014), epsilon before the bias correction, as Keras has it."""
+
+    def __init__(self, like: Tensor, learning_rate: float) -> None:
+        self.learning_rate = learning_rate
+        self.state = {
+            "mean": torch.zeros_like(like),
+            "square": torch.zeros_like(like),
+            "step": torch.zeros((), device=like.device),
+        }
+        self._steps: int | None = None
+
+    def step(self, parameters: Tensor, gradient: Tensor) -> None:
+        """Updates the parameters in place."""
+        if self._steps is None:
+            self._steps = int(self.state["step"].item())
+        self._steps += 1
+        self.state["step"].add_(1)
+        # PyTorch adds its epsilon after the correction; dividing it there puts it before.
+        epsilon = EPSILON / (1 - 0.999**self._steps) ** 0.5
+        torch._fused_adam_(
+            [parameters],
+            [gradient],
+            [self.state["mean"]],
+            [self.state["square"]],
+            [],
+            [self.state["step"]],
+            lr=self.learning_rate,
+            beta1=0.9,
+            beta2=0.999,
+            weight_decay=0.0,
+            eps=epsilon,
+            amsgrad=False,
+            maximize=False,
+        )
+
+
+@final
+class RMSprop(FlatOptimizer):
+    """RMSprop (Tieleman and Hinton, 2012): decay 0.9, epsilon under the root, as Keras has it.
+
+    Keras has v = 0.9 v + 0.1 g^2 and p -= rate g / sqrt(v + epsilon). With u = v + epsilon and
+    h = sqrt(0.1) g that is u = 0.9 u + 0.1 epsilon, and then a step of Adagrad: u += h^2 and
+    p -= rate / sqrt(0.1) h / sqrt(u), for which PyTorch has a kernel that reads and writes each
+    number once.
+    """
+
+    gradient_scale = 0.1**0.5
+
+    def __init__(self, like: Tensor, learning_rate: float) -> None:
+        self.learning_rate = learning_rate / self.gradient_scale
+        self.state = {
+            "square": torch.full_like(like, EPSILON),
+            "step": torch.zeros((), device=like.device),
+        }
+        self._refill = torch.tensor(0.1 * EPSILON, device=like.device)
+
+    def step(self, parameters: Tensor, gradient: Tensor) -> None:
+        """Updates the parameters in place."""
+        square = self.state["square"]
+        torch.add(self._refill, square, alpha=0.9, out=square)
+        if parameters.is_cpu:
+            torch._fused_adagrad_(
+                [parameters],
+                [gradient],
+                [square],
+                [self.state["step"]],
+                lr=self.learning_rate,
+                lr_decay=0.0,
+                weight_decay=0.0,
+                eps=0.0,
+                maximize=False,
+            )
+        else:
+            square.addcmul_(gradient, gradient)
+            parameters.addcdiv_(gradient, square.sqrt(), value=-self.learning_rate)
+
+
+@final
+class SGD(FlatOptimizer):
+    """Plain gradient descent, without momentum: Keras's default."""
+
+    def __init__(self, like: Tensor, learning_rate: float) -> None:
+        del like
+        self.learning_rate = learning_rate
+        self.state = {}
+
+    def step(self, parameters: Tensor, gradient: Tensor) -> None:
+        """Updates the parameters in place."""
+        parameters.sub_(gradient, alpha=self.learning_rate)
+
+
+def make_optimizer(name: str, like: Tensor, learning_rate: float) -> FlatOptimizer:
+    """An optimiser by its name, for a vector such as `like`: (n,) float32."""
+    kinds: dict[str, type[Adam] | type[RMSprop] | type[SGD]] = {
+        "adam": Adam,
+        "rmsprop": RMSprop,
+        "sgd": SGD,
+    }
+    if name not in kinds:
+        raise UsageError(f"optimizer is {name!r}; expected one of {', '.join(kinds)}")
+    return kinds[name](like, learning_rate)

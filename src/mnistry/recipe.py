@@ -1,0 +1,337 @@
+"""Recipes: everything that decides a training, as plain data, and the presets of the tutorials."""
+
+import importlib.util
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from mnistry.errors import UsageError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+Activation = Literal["relu", "softmax", "linear"]
+Initializer = Literal["glorot_uniform", "he_uniform"]
+Optimizer = Literal["adam", "rmsprop", "sgd"]
+Validation = Literal["none", "split", "test"]
+
+OPTIMIZERS: tuple[Optimizer, ...] = ("adam", "rmsprop", "sgd")
+VALIDATIONS: tuple[Validation, ...] = ("none", "split", "test")
+
+
+@dataclass(frozen=True)
+class Conv:
+    """A convolution of stride 1 without padding ("valid"); biases start at zero."""
+
+    filters: int
+    kernel_size: int = 3
+    activation: Activation = "relu"
+    initializer: Initializer = "glorot_uniform"
+
+
+@dataclass(frozen=True)
+class MaxPool:
+    """The maximum of each window of pool_size x pool_size, without overlap."""
+
+    pool_size: int = 2
+
+
+@dataclass(frozen=True)
+class Flatten:
+    """Image to vector: (channels, height, width) in that order."""
+
+
+@dataclass(frozen=True)
+class Dense:
+    """A fully connected layer; biases start at zero."""
+
+    units: int
+    activation: Activation = "relu"
+    initializer: Initializer = "glorot_uniform"
+
+
+Layer = Conv | MaxPool | Flatten | Dense
+LAYERS: tuple[type[Layer], ...] = (Conv, MaxPool, Flatten, Dense)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One training, spelled out: the network, its loss and optimiser, batches and epochs.
+
+    Attributes:
+        name: What the run folder is called after.
+        network: The layers from image to probabilities, the last one `Dense(classes, "softmax")`;
+            or a function without arguments that makes a torch module, which takes float32 images
+            (n, 1, 28, 28) in 0..1 and gives logits (n, classes).
+        optimizer: "adam", "rmsprop" or "sgd", with Keras's defaults and arithmetic.
+        learning_rate: Step size, above 0.
+        batch_size: Images in a step, at least 1.
+        epochs: Passes over the training set, at least 1.
+        labels: "sparse" (a digit each) or "one-hot" (ten numbers each). The arithmetic is the
+            same; it says which form the tutorial shows.
+        validation: What is scored after each epoch: "none", "split" (a tenth of the training set,
+            stratified, left out of training) or "test".
+        source: The tutorial that it follows.
+        reported: The figures that the source gives.
+        origin: For a network from a file, its "FILE.py:NAME"; empty for presets.
+
+    Raises:
+        UsageError: A value that no training could use.
+    """
+
+    name: str
+    network: "tuple[Layer, ...] | Callable[[], nn.Module]"
+    optimizer: Optimizer = "adam"
+    learning_rate: float = 0.001
+    batch_size: int = 32
+    epochs: int = 5
+    labels: Literal["sparse", "one-hot"] = "sparse"
+    validation: Validation = "none"
+    source: str = ""
+    reported: str = ""
+    origin: str = ""
+
+    def __post_init__(self) -> None:
+        for name, choices in (("optimizer", OPTIMIZERS), ("validation", VALIDATIONS)):
+            found = getattr(self, name)
+            if found not in choices:
+                raise UsageError(f"{name} is {found!r}; expected one of {', '.join(choices)}")
+        if not 0 < self.learning_rate < float("inf"):
+            raise UsageError(f"learning_rate is {self.learning_rate}; expected a number above 0")
+        for name in ("batch_size", "epochs"):
+            found = getattr(self, name)
+            if not isinstance(found, int) or found < 1:
+                raise UsageError(f"{name} is {found!r}; expected a whole number of at least 1")
+        if not callable(self.network):
+            layer_shapes(self.network)
+
+    def with_classes(self, classes: int) -> "Recipe":
+        """The same recipe with as many outputs as there are classes."""
+        if callable(self.network):
+            return self
+        *hidden, last = self.network
+        assert isinstance(last, Dense)
+        return replace(self, network=(*hidden, replace(last, units=classes)))
+
+    def with_settings(self, settings: Mapping[str, str]) -> "Recipe":
+        """The same recipe with the network's own numbers changed.
+
+        Args:
+            settings: Number to value, as text: `{"units": "128"}` sets every hidden dense layer,
+                `{"units": "32,64"}` one by one; so do filters, kernel_size and pool_size.
+
+        Raises:
+            UsageError: No hidden layer has such a number, or the values do not fit.
+        """
+        if not settings:
+            return self
+        if callable(self.network):
+            raise UsageError(
+                f"{self.name}: its network is a torch module, whose numbers stand in its own "
+                f"file; change them there instead of with {', '.join(settings)}"
+            )
+        hidden = list(self.network[:-1])
+        for name, text in settings.items():
+            places = [i for i, layer in enumerate(hidden) if name in _numbers(layer)]
+            if not places:
+                known = sorted({n for layer in hidden for n in _numbers(layer)})
+                raise UsageError(
+                    f"--set {name}: no hidden layer of {self.name} has it; "
+                    f"expected one of {', '.join(known)}"
+                )
+            for place, value in zip(places, _values(name, text, len(places)), strict=True):
+                hidden[place] = replace(hidden[place], **{name: value})  # type: ignore[arg-type]
+        return replace(self, network=(*hidden, self.network[-1]))
+
+    def to_dict(self) -> dict[str, Any]:
+        """The recipe as JSON can hold it; `from_dict` reads it back."""
+        record = {f.name: getattr(self, f.name) for f in fields(self)}
+        if callable(self.network):
+            return record | {"network": None}
+        layers = [{"layer": type(layer).__name__.lower()} | asdict(layer) for layer in self.network]
+        return record | {"network": layers}
+
+    @classmethod
+    def from_dict(cls, record: Mapping[str, Any]) -> "Recipe":
+        """Reads what `to_dict` wrote; a network from a file is read again from that file.
+
+        Raises:
+            UsageError: It is no recipe, or the file of the network is gone.
+        """
+        if not isinstance(record, Mapping):
+            raise UsageError(f"a recipe is {type(record).__name__}; expected an object")
+        values = dict(record)
+        try:
+            if values.get("network") is None:
+                values["network"] = load_recipe(values["origin"]).network
+            else:
+                kinds = {kind.__name__.lower(): kind for kind in LAYERS}
+                values["network"] = tuple(
+                    kinds[layer["layer"]](**{k: v for k, v in layer.items() if k != "layer"})
+                    for layer in values["network"]
+                )
+            return cls(**values)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise UsageError(f"a recipe has an unknown or missing part: {error}") from None
+
+
+def _numbers(layer: Layer) -> list[str]:
+    return [name for name, value in asdict(layer).items() if isinstance(value, int)]
+
+
+def _values(name: str, text: str, places: int) -> list[int]:
+    try:
+        values = [int(part) for part in text.split(",")]
+    except ValueError:
+        values = []
+    if not values or min(values) < 1 or len(values) not in (1, places):
+        raise UsageError(
+            f"--set {name}={text}: expected a whole number of at least 1, or {places} of them "
+            f"with commas between, one for each hidden layer that has {name}"
+        )
+    return values * (places // len(values))
+
+
+def layer_shapes(layers: tuple[Layer, ...], size: int = 28) -> list[tuple[int, ...]]:
+    """What each layer puts out, for one image: (channels, height, width) or (features,).
+
+    Raises:
+        UsageError: The layers do not fit each other.
+    """
+    shape: tuple[int, ...] = (1, size, size)
+    shapes: list[tuple[int, ...]] = []
+    for place, layer in enumerate(layers, start=1):
+        what = f"layer {place} ({type(layer).__name__.lower()})"
+        if not isinstance(layer, LAYERS):
+            raise UsageError(f"{what} is no layer; expected Conv, MaxPool, Flatten or Dense")
+        if isinstance(layer, Dense):
+            if len(shape) != 1:
+                raise UsageError(f"{what} takes a vector and gets {shape}: put Flatten() before it")
+            shape = (layer.units,)
+        elif isinstance(layer, Flatten):
+            count = 1
+            for extent in shape:
+                count *= extent
+            shape = (count,)
+        else:
+            if len(shape) != 3:
+                raise UsageError(
+                    f"{what} takes an image and gets {shape}: move it before Flatten()"
+                )
+            channels, extent, _ = shape
+            if isinstance(layer, Conv):
+                channels, extent = layer.filters, extent - layer.kernel_size + 1
+            else:
+                extent //= layer.pool_size
+            shape = (channels, extent, extent)
+        if min(shape) < 1:
+            raise UsageError(f"{what} leaves nothing of the image: it puts out {shape}")
+        shapes.append(shape)
+    if not layers or not isinstance(layers[-1], Dense) or layers[-1].activation != "softmax":
+        raise UsageError('the last layer must be Dense(classes, activation="softmax")')
+    return shapes
+
+
+def _mlp(*units: int) -> tuple[Layer, ...]:
+    return (Flatten(), *(Dense(n) for n in units), Dense(10, "softmax"))
+
+
+PRESETS: dict[str, Recipe] = {
+    preset.name: preset
+    for preset in (
+        Recipe(
+            name="datumo-cnn",
+            network=(
+                Conv(32, 3, initializer="he_uniform"),
+                MaxPool(2),
+                Flatten(),
+                Dense(100, initializer="he_uniform"),
+                Dense(10, "softmax"),
+            ),
+            epochs=10,
+            source='DATUMO, "What is MNIST?"',
+            reported="test accuracy 98.78%",
+        ),
+        Recipe(
+            name="nvidia-mlp",
+            network=_mlp(512, 512),
+            optimizer="rmsprop",
+            epochs=5,
+            labels="one-hot",
+            validation="test",
+            source='NVIDIA, "Image Classification with the MNIST Dataset"',
+            reported='accuracy and val_accuracy "close to 100%"',
+        ),
+        Recipe(
+            name="devto-mlp",
+            network=_mlp(128, 128),
+            epochs=3,
+            source='DEV, "MNIST Digit Classification"',
+            reported="saves, loads, predicts and draws the prediction (no figure given)",
+        ),
+        Recipe(
+            name="vidhya-mlp",
+            network=_mlp(32, 64),
+            batch_size=100,
+            epochs=10,
+            source="Analytics Vidhya, an MLP on MNIST",
+            reported="training accuracy 97.88%, test accuracy over 96%",
+        ),
+    )
+}
+
+
+def load_recipe(spec: str) -> Recipe:
+    """A preset by its name, or what a function in a file returns.
+
+    Args:
+        spec: A preset's name, or "FILE.py:NAME": NAME is a function without arguments that
+            returns a `Recipe`, or a torch module (which is then trained with the defaults:
+            Adam at 0.001, batches of 32, 5 epochs); a class of torch modules will do.
+
+    Raises:
+        UsageError: No such preset, file or function, or it returns something else.
+    """
+    if spec in PRESETS:
+        return PRESETS[spec]
+    path, colon, name = spec.rpartition(":")
+    if not colon or not path.endswith(".py"):
+        raise UsageError(
+            f"{spec!r} is no preset; expected {', '.join(PRESETS)}, "
+            "or FILE.py:NAME for a network of your own"
+        )
+    make = _function(Path(path), name)
+    made = _call(make, spec)
+    origin = f"{Path(path).resolve()}:{name}"
+    if isinstance(made, Recipe):
+        return replace(made, origin=origin)
+    torch = sys.modules.get("torch")  # a torch module cannot be made without importing torch
+    if torch is None or not isinstance(made, torch.nn.Module):
+        raise UsageError(
+            f"{spec} returned {type(made).__name__}; expected a mnistry.Recipe or a torch module"
+        )
+    return Recipe(name=name, network=make, origin=origin, source=Path(path).name)
+
+
+def _function(path: Path, name: str) -> Callable[[], Any]:
+    if not path.is_file():
+        raise UsageError(f"{path}: no such file; expected FILE.py:NAME")
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules.setdefault(path.stem, module)  # dataclasses look their module up by its name
+    _call(lambda: spec.loader.exec_module(module), str(path))  # type: ignore[union-attr]
+    make = getattr(module, name, None)
+    if not callable(make):
+        raise UsageError(f"{path} has no function {name}; expected FILE.py:NAME")
+    return make  # type: ignore[no-any-return]
+
+
+def _call(function: Callable[[], Any], what: str) -> Any:
+    try:
+        return function()
+    except Exception as error:  # whatever a user's own file raises
+        raise UsageError(f"{what} failed: {type(error).__name__}: {error}") from error

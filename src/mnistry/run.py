@@ -1,0 +1,164 @@
+"""A run: a trained network with its recipe and history, to evaluate, predict, save and load."""
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import nn
+
+from mnistry import runfolder
+from mnistry.dataset import load_dataset
+from mnistry.draw import draw_curves
+from mnistry.errors import ModelError, UsageError
+from mnistry.evaluation import Report, evaluate
+from mnistry.model import build, logits_of
+from mnistry.prepare import as_images, scale
+from mnistry.recipe import Recipe
+
+History = list[dict[str, float]]
+
+_BATCH = 1000  # images at a time: large enough to be fast, small enough for any network
+
+
+@dataclass(eq=False)
+class Run:
+    """A finished training.
+
+    Attributes:
+        recipe: What was trained.
+        network: The trained network, on the CPU.
+        history: A record for each epoch: epoch, loss, accuracy (mean over the epoch's images as
+            they were trained on, as Keras reports it), val_loss and val_accuracy where there was
+            validation, seconds.
+        config: What config.json holds: recipe, seed, threads, device, precision, data and its
+            hash, versions, hardware.
+        path: Its run folder, or None.
+    """
+
+    recipe: Recipe
+    network: nn.Module
+    history: History
+    config: dict[str, Any] = field(repr=False)
+    path: Path | None = None
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The name of each class, in the order of the probabilities."""
+        return tuple(self.config["data"]["classes"])
+
+    def predict(self, images: ArrayLike) -> NDArray[np.float32]:
+        """The probability of each class for each image.
+
+        Args:
+            images: (28, 28), (784,), (n, 28, 28), (n, 784), (n, 1, 28, 28) or (n, 28, 28, 1);
+                uint8 0..255 or float 0..1; light ink on a dark ground, as MNIST's.
+
+        Returns:
+            (n, classes) float32; each row adds up to 1. One image gives one row.
+
+        Raises:
+            UsageError: Images of another shape, dtype or range.
+        """
+        array = as_images(images)
+        rows = [
+            logits_of(self.network, torch.from_numpy(scale(part)).unsqueeze(1)).softmax(1).numpy()
+            for part in np.split(array, range(_BATCH, len(array), _BATCH))
+        ]
+        return np.concatenate(rows)
+
+    def evaluate(
+        self, data: str | None = None, data_dir: str | os.PathLike[str] | None = None
+    ) -> Report:
+        """Scores the run on test images.
+
+        Args:
+            data: A data set's name or path; the one that the run was trained on if left out.
+            data_dir: Where the public data set lies, as for `load_data`.
+
+        Raises:
+            MnistryError: The data cannot be had, or has other classes.
+        """
+        own = self.config["data"]
+        place = data_dir if data or data_dir else own["data_dir"]
+        splits = load_dataset(data or own["place"], place)
+        return evaluate(self.predict, splits.test, f"{splits.name} test")
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Writes the run folder: config, history, weights and curves.
+
+        Args:
+            path: A folder that is not there yet, or empty.
+
+        Raises:
+            UsageError: There is something at that place already.
+            StorageError: The disk is full, or the place cannot be written to.
+        """
+        folder = Path(path)
+        runfolder.make_run_folder(folder, self.config)
+        self.write_results(folder)
+        return folder
+
+    def write_results(self, folder: Path) -> None:
+        """Writes history, curves and, last of all, the weights into a run folder."""
+        runfolder.write_json(folder / runfolder.HISTORY, self.history)
+        draw_curves(self.history, folder / runfolder.CURVES, title=self.recipe.name)
+        runfolder.write_arrays(folder / runfolder.WEIGHTS, network_arrays(self.network))
+        self.path = folder
+
+
+def network_arrays(network: nn.Module) -> dict[str, NDArray[Any]]:
+    """A network's parameters and buffers by name, as arrays."""
+    return {name: tensor.detach().cpu().numpy() for name, tensor in network.state_dict().items()}
+
+
+def fill_network(network: nn.Module, arrays: runfolder.Arrays, path: Path) -> None:
+    """Puts arrays into a network, after holding every name, shape and value against it.
+
+    Raises:
+        ModelError: They are not this network's.
+    """
+    expected = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+    runfolder.check_arrays(path, arrays, expected)
+    network.load_state_dict({name: torch.from_numpy(a) for name, a in arrays.items()})
+
+
+def recipe_of(config: dict[str, Any], path: Path) -> Recipe:
+    """The recipe that a run folder's config holds.
+
+    Raises:
+        ModelError: It holds none that can be used.
+    """
+    try:
+        return Recipe.from_dict(config["recipe"])
+    except (KeyError, UsageError) as error:
+        raise ModelError(f"{path / runfolder.CONFIG}: has no usable recipe ({error})") from error
+
+
+def load_run(path: str | os.PathLike[str]) -> Run:
+    """Reads a finished run from its folder.
+
+    A run of a network from a file needs that file where it was: its code is run again.
+
+    Args:
+        path: A run folder, as `train` and `Run.save` write it.
+
+    Raises:
+        ModelError: It is no run folder, is damaged, or its training did not finish.
+    """
+    folder = Path(path)
+    config = runfolder.read_config(folder)
+    recipe = recipe_of(config, folder)
+    if not (folder / runfolder.WEIGHTS).exists():
+        raise ModelError(
+            f"{folder}: its training did not finish; "
+            f"finish it with: mnistry train --resume {folder}"
+        )
+    arrays, _ = runfolder.read_arrays(folder / runfolder.WEIGHTS)
+    network = build(recipe)
+    fill_network(network, arrays, folder / runfolder.WEIGHTS)
+    history = runfolder.read_json(folder / runfolder.HISTORY)
+    return Run(recipe, network.eval(), history, config, folder)

@@ -1,0 +1,193 @@
+"""The run folder: its files, their format, and reading and writing them so that nothing is lost.
+
+    config.json              what was asked for, on what data, with what: written before training
+    checkpoint.safetensors   weights, optimiser, history after the last whole epoch; goes at the end
+    history.json             one record an epoch
+    weights.safetensors      the result: a run that has it is finished
+    curves.png               loss and accuracy by epoch
+
+Every file is written under a temporary name, brought to the disk and then moved, so that whoever
+reads one sees it whole or not at all, at whatever instant the writer is killed.
+"""
+
+import json
+import os
+import secrets
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mnistry.errors import DependencyError, ModelError, StorageError, UsageError
+
+SCHEMA = 1
+CONFIG, HISTORY, CURVES = "config.json", "history.json", "curves.png"
+WEIGHTS, CHECKPOINT = "weights.safetensors", "checkpoint.safetensors"
+
+Arrays = Mapping[str, np.ndarray[Any, Any]]
+
+
+def write_file(path: Path, data: bytes) -> None:
+    """Writes a file whole or not at all.
+
+    Raises:
+        StorageError: The disk is full, or the folder cannot be written to.
+    """
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    try:
+        try:
+            with temporary.open("xb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        raise StorageError(
+            f"{path}: cannot be written ({error.strerror or error}); what it held before is "
+            "untouched. Free some space, or name another place"
+        ) from error
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Writes a JSON file, whole or not at all; raises `StorageError`."""
+    write_file(path, (json.dumps(content, indent=1, allow_nan=False) + "\n").encode())
+
+
+def read_json(path: Path) -> Any:
+    """Reads a JSON file.
+
+    Raises:
+        ModelError: It is missing, cut off or no JSON.
+    """
+    try:
+        return json.loads(path.read_bytes())
+    except OSError as error:
+        raise ModelError(
+            f"{path}: cannot be read ({error.strerror}); expected a run folder, as "
+            "`mnistry train` writes it"
+        ) from error
+    except (ValueError, RecursionError) as error:
+        raise ModelError(f"{path}: is damaged ({error}); expected JSON. Train again") from error
+
+
+def write_arrays(path: Path, arrays: Arrays, notes: Mapping[str, str] | None = None) -> None:
+    """Writes named arrays and notes as safetensors, whole or not at all; raises `StorageError`."""
+    whole = {name: np.asarray(array, order="C") for name, array in arrays.items()}
+    write_file(path, _safetensors().save(whole, dict(notes or {})))
+
+
+def read_arrays(path: Path) -> tuple[dict[str, np.ndarray[Any, Any]], dict[str, str]]:
+    """Reads what `write_arrays` wrote: the arrays and the notes.
+
+    Raises:
+        ModelError: The file is missing, cut off, damaged or of another kind.
+    """
+    library = _safetensors()
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise ModelError(
+            f"{path}: cannot be read ({error.strerror}); expected weights as safetensors"
+        ) from error
+    try:
+        arrays = library.load(data)
+        length = int.from_bytes(data[:8], "little")
+        notes = json.loads(data[8 : 8 + length]).get("__metadata__", {})
+    except Exception as error:  # safetensors raises many kinds on damaged bytes
+        raise ModelError(
+            f"{path}: is damaged or of another kind ({error}); expected safetensors. Train again"
+        ) from error
+    return arrays, notes
+
+
+def _safetensors() -> Any:
+    try:
+        import safetensors.numpy
+    except ImportError as error:
+        raise DependencyError(
+            'safetensors is not installed; install it with: pip install "mnistry[train]"'
+        ) from error
+    return safetensors.numpy
+
+
+def check_arrays(path: Path, found: Arrays, expected: Mapping[str, tuple[int, ...]]) -> None:
+    """Holds arrays against the names and shapes that a network has.
+
+    Raises:
+        ModelError: One is missing, too many, of another shape or dtype, or not finite.
+    """
+    if found.keys() != expected.keys():
+        odd = ", ".join(sorted(found.keys() ^ expected.keys())[:4])
+        raise ModelError(f"{path}: its weights are another network's (they differ in {odd})")
+    for name, shape in expected.items():
+        array = found[name]
+        if array.shape != shape:
+            raise ModelError(f"{path}: {name} has shape {array.shape}; expected {shape}")
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            raise ModelError(f"{path}: {name} holds numbers that are not finite; train again")
+
+
+def make_run_folder(path: Path, config: Mapping[str, Any]) -> None:
+    """Makes a run folder with its config.json in it, both at once.
+
+    Raises:
+        UsageError: There is something at that place already.
+        StorageError: It cannot be made.
+    """
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise UsageError(
+            f"{path}: is there already, and nothing is overwritten; name another --out, or go on "
+            "with it by --resume if it is a run that was stopped"
+        )
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.mkdir()
+        try:
+            write_json(temporary / CONFIG, {"schema": SCHEMA, **config})
+            temporary.rename(path)
+        except OSError:
+            (temporary / CONFIG).unlink(missing_ok=True)
+            temporary.rmdir()
+            raise
+    except OSError as error:
+        raise StorageError(
+            f"{path}: the run folder cannot be made ({error.strerror or error}); name another --out"
+        ) from error
+
+
+def next_run_folder(recipe: str, root: Path = Path("runs")) -> Path:
+    """The first of `<root>/<recipe>-1`, `-2`, ... that is not there yet."""
+    number = 1
+    while (root / f"{recipe}-{number}").exists():
+        number += 1
+    return root / f"{recipe}-{number}"
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """The config of a run folder.
+
+    Raises:
+        ModelError: It is no run folder, or one of another version's.
+    """
+    if not path.is_dir():
+        what = "is no folder" if path.exists() else "no such folder"
+        raise ModelError(f"{path}: {what}; expected a run folder, as `mnistry train` writes it")
+    config = read_json(path / CONFIG)
+    if not isinstance(config, dict) or "schema" not in config:
+        raise ModelError(f"{path / CONFIG}: is no config of a run; expected what `train` writes")
+    if config["schema"] != SCHEMA:
+        raise ModelError(
+            f"{path / CONFIG}: has schema {config['schema']!r}, and this version of mnistry reads "
+            f"{SCHEMA}; read it with the version that wrote it"
+        )
+    return config
+
+
+def remove_part_files(path: Path) -> None:
+    """Removes what a killed writer left half written in a run folder."""
+    for part in path.glob(".*.part"):
+        part.unlink(missing_ok=True)

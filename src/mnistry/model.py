@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -10,7 +9,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mnistry.errors import ModelError
-from mnistry.recipe import Activation, Conv, Dense, Flatten, Initializer, MaxPool, Recipe
+from mnistry.recipe import (
+    Activation,
+    Conv,
+    Dense,
+    LayerRow,
+    MaxPool,
+    Recipe,
+    describe_layers,
+)
 
 _ACTIVATIONS: dict[Activation, Callable[[Tensor], Tensor]] = {
     "relu": F.relu,
@@ -72,57 +79,34 @@ def build(recipe: Recipe, seed: int = 0) -> nn.Module:
         return module
     generator = torch.Generator().manual_seed(seed)
     network = nn.Sequential()
-    counts: dict[str, int] = {}
-    channels, inputs, size = 1, 0, 28
-    for layer in recipe.network:
-        module_: nn.Module
+    inputs: tuple[int, ...] = (1, 28, 28)
+    for layer, row in zip(recipe.network, describe_layers(recipe.network), strict=True):
+        part: nn.Module
         if isinstance(layer, Conv):
-            module_ = ConvLayer(channels, layer)
-            channels, size = layer.filters, size - layer.kernel_size + 1
+            part = ConvLayer(inputs[0], layer)
             area = layer.kernel_size**2
-            fans = (module_.kernel.shape[1] * area, layer.filters * area)
-        elif isinstance(layer, MaxPool):
-            module_ = nn.MaxPool2d(layer.pool_size)
-            size //= layer.pool_size
-        elif isinstance(layer, Flatten):
-            module_ = nn.Flatten()
-            inputs = channels * size * size
+            _initialise(part.kernel, inputs[0] * area, layer.filters * area, layer, generator)
+        elif isinstance(layer, Dense):
+            part = DenseLayer(inputs[0], layer)
+            _initialise(part.kernel, inputs[0], layer.units, layer, generator)
         else:
-            module_ = DenseLayer(inputs, layer)
-            fans = (inputs, layer.units)
-            inputs = layer.units
-        if isinstance(module_, ConvLayer | DenseLayer):
-            _initialise(module_.kernel, fans, module_.spec.initializer, generator)
-        kind = type(layer).__name__.lower()
-        counts[kind] = counts.get(kind, 0) + 1
-        network.add_module(f"{kind}_{counts[kind]}", module_)
+            part = nn.MaxPool2d(layer.pool_size) if isinstance(layer, MaxPool) else nn.Flatten()
+        network.add_module(row.name, part)
+        inputs = row.output_shape
     return network
 
 
 def _initialise(
-    kernel: nn.Parameter,
-    fans: tuple[int, int],
-    initializer: Initializer,
-    generator: torch.Generator,
+    kernel: nn.Parameter, fan_in: int, fan_out: int, spec: Conv | Dense, generator: torch.Generator
 ) -> None:
-    """Keras's initialisers: uniform within the root of 6 / fan_in (He) or of 6 / both (Glorot)."""
-    limit = math.sqrt(6 / (fans[0] if initializer == "he_uniform" else sum(fans)))
+    """Keras's: uniform within sqrt(6 / fan_in) (He) or sqrt(6 / (fan_in + fan_out)) (Glorot)."""
+    fan = fan_in if spec.initializer == "he_uniform" else fan_in + fan_out
     with torch.no_grad():
-        kernel.uniform_(-limit, limit, generator=generator)
-
-
-@dataclass(frozen=True)
-class LayerRow:
-    """A row of the layer table: name, kind, output shape of one image, number of parameters."""
-
-    name: str
-    kind: str
-    output_shape: tuple[int, ...]
-    parameters: int
+        kernel.uniform_(-math.sqrt(6 / fan), math.sqrt(6 / fan), generator=generator)
 
 
 def summarise(network: nn.Module) -> list[LayerRow]:
-    """The layers that hold or change something, in the order in which an image meets them.
+    """The table of any torch module's layers, in the order in which an image meets them.
 
     Raises:
         ModelError: The network cannot take an image (1, 1, 28, 28).
@@ -133,8 +117,7 @@ def summarise(network: nn.Module) -> list[LayerRow]:
         def hook(_module: Any, _inputs: Any, output: Any) -> None:
             shape = tuple(output.shape[1:]) if isinstance(output, Tensor) else ()
             count = sum(p.numel() for p in module.parameters())
-            spec = getattr(module, "spec", module)
-            rows.append(LayerRow(name, type(spec).__name__, shape, count))
+            rows.append(LayerRow(name, type(module).__name__, shape, count))
 
         return hook
 

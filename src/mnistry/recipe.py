@@ -1,6 +1,7 @@
 """Recipes: everything that decides a training, as plain data, and the presets of the tutorials."""
 
 import importlib.util
+import math
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
@@ -105,7 +106,7 @@ class Recipe:
             if not isinstance(found, int) or found < 1:
                 raise UsageError(f"{name} is {found!r}; expected a whole number of at least 1")
         if not callable(self.network):
-            layer_shapes(self.network)
+            describe_layers(self.network)
 
     def with_classes(self, classes: int) -> "Recipe":
         """The same recipe with as many outputs as there are classes."""
@@ -194,44 +195,56 @@ def _values(name: str, text: str, places: int) -> list[int]:
     return values * (places // len(values))
 
 
-def layer_shapes(layers: tuple[Layer, ...], size: int = 28) -> list[tuple[int, ...]]:
-    """What each layer puts out, for one image: (channels, height, width) or (features,).
+@dataclass(frozen=True)
+class LayerRow:
+    """A row of a network's table: name, kind, output shape of one image, number of parameters."""
+
+    name: str
+    kind: str
+    output_shape: tuple[int, ...]
+    parameters: int
+
+
+def describe_layers(layers: tuple[Layer, ...], size: int = 28) -> list[LayerRow]:
+    """The table of a network's layers, for images of size x size pixels.
+
+    Output shapes are (channels, height, width) or (features,).
 
     Raises:
         UsageError: The layers do not fit each other.
     """
     shape: tuple[int, ...] = (1, size, size)
-    shapes: list[tuple[int, ...]] = []
+    rows: list[LayerRow] = []
+    counts: dict[str, int] = {}
     for place, layer in enumerate(layers, start=1):
-        what = f"layer {place} ({type(layer).__name__.lower()})"
         if not isinstance(layer, LAYERS):
-            raise UsageError(f"{what} is no layer; expected Conv, MaxPool, Flatten or Dense")
+            raise UsageError(
+                f"layer {place} is {layer!r}; expected Conv, MaxPool, Flatten or Dense"
+            )
+        kind = type(layer).__name__
+        takes_vector = isinstance(layer, Dense)
+        if takes_vector != (len(shape) == 1):
+            needs = "a vector: put Flatten() before it" if takes_vector else "an image"
+            raise UsageError(f"layer {place} ({kind}) gets {shape}, and takes {needs}")
+        parameters = 0
         if isinstance(layer, Dense):
-            if len(shape) != 1:
-                raise UsageError(f"{what} takes a vector and gets {shape}: put Flatten() before it")
+            parameters = (shape[0] + 1) * layer.units
             shape = (layer.units,)
         elif isinstance(layer, Flatten):
-            count = 1
-            for extent in shape:
-                count *= extent
-            shape = (count,)
+            shape = (math.prod(shape),)
+        elif isinstance(layer, Conv):
+            parameters = (shape[0] * layer.kernel_size**2 + 1) * layer.filters
+            shape = (layer.filters, *(extent - layer.kernel_size + 1 for extent in shape[1:]))
         else:
-            if len(shape) != 3:
-                raise UsageError(
-                    f"{what} takes an image and gets {shape}: move it before Flatten()"
-                )
-            channels, extent, _ = shape
-            if isinstance(layer, Conv):
-                channels, extent = layer.filters, extent - layer.kernel_size + 1
-            else:
-                extent //= layer.pool_size
-            shape = (channels, extent, extent)
+            shape = (shape[0], *(extent // layer.pool_size for extent in shape[1:]))
         if min(shape) < 1:
-            raise UsageError(f"{what} leaves nothing of the image: it puts out {shape}")
-        shapes.append(shape)
-    if not layers or not isinstance(layers[-1], Dense) or layers[-1].activation != "softmax":
-        raise UsageError('the last layer must be Dense(classes, activation="softmax")')
-    return shapes
+            raise UsageError(f"layer {place} ({kind}) leaves nothing of the image: {shape}")
+        counts[kind] = counts.get(kind, 0) + 1
+        rows.append(LayerRow(f"{kind.lower()}_{counts[kind]}", kind, shape, parameters))
+    softmax = [getattr(layer, "activation", "") == "softmax" for layer in layers]
+    if not softmax or not softmax[-1] or any(softmax[:-1]) or not isinstance(layers[-1], Dense):
+        raise UsageError('the last layer, and no other, must be Dense(classes, "softmax")')
+    return rows
 
 
 def _mlp(*units: int) -> tuple[Layer, ...]:

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import nn
 
 from mnistry import runfolder
-from mnistry.dataset import load_dataset
+from mnistry.dataset import Data, as_splits
 from mnistry.draw import draw_curves
 from mnistry.errors import ModelError, UsageError
 from mnistry.evaluation import Report, evaluate
@@ -71,20 +71,23 @@ class Run:
         return np.concatenate(rows)
 
     def evaluate(
-        self, data: str | None = None, data_dir: str | os.PathLike[str] | None = None
+        self, data: Data | None = None, data_dir: str | os.PathLike[str] | None = None
     ) -> Report:
         """Scores the run on test images.
 
         Args:
-            data: A data set's name or path; the one that the run was trained on if left out.
+            data: As `train` takes it; what the run was trained on if left out.
             data_dir: Where the public data set lies, as for `load_data`.
 
         Raises:
             MnistryError: The data cannot be had, or has other classes.
         """
-        own = self.config["data"]
-        place = data_dir if data or data_dir else own["data_dir"]
-        splits = load_dataset(data or own["place"], place)
+        if data is None:
+            own = self.config["data"]
+            if own["place"] is None:
+                raise UsageError("data: the run was trained on arrays; give what to score it on")
+            data, data_dir = own["place"], data_dir or own["data_dir"]
+        splits = as_splits(data, data_dir)
         return evaluate(self.predict, splits.test, f"{splits.name} test")
 
     def save(self, path: str | os.PathLike[str]) -> Path:

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from mnistry import runfolder
 from mnistry.backprop import WrittenGradient, can_write, flatten_parameters
-from mnistry.dataset import Dataset, DataSplits, load_dataset
+from mnistry.dataset import Data, Dataset, DataSplits, as_splits, load_dataset
 from mnistry.errors import DataError, ModelError, UsageError
 from mnistry.metrics import EPSILON
 from mnistry.model import build, logits_of
@@ -53,7 +53,7 @@ class Progress:
 def train(
     recipe: str | Recipe = "nvidia-mlp",
     *,
-    data: str | os.PathLike[str] = "mnist",
+    data: Data = "mnist",
     data_dir: str | os.PathLike[str] | None = None,
     epochs: int | None = None,
     batch_size: int | None = None,
@@ -75,7 +75,8 @@ def train(
 
     Args:
         recipe: A preset's name, "FILE.py:NAME", or a `Recipe`.
-        data: A data set's name or path, as `load_data` takes it.
+        data: A data set's name or path, as `load_dataset` takes it; or what that gives; or the
+            arrays `(x_train, y_train), (x_test, y_test)`, as `load_data` gives them.
         data_dir: Where the public data set lies; by default MNISTRY_DATA, the cache, the mirrors.
         epochs: Passes over the training set; the recipe's own if left out, as are the next four.
         batch_size: Images in a step.
@@ -112,7 +113,7 @@ def train(
     if threads is not None and threads < 1:
         raise UsageError(f"threads is {threads}; expected at least 1")
     place = resolve_device(device)
-    splits = load_dataset(data, data_dir)
+    splits = as_splits(data, data_dir)
     recipe = recipe.with_classes(len(splits.train.classes))
     config = {
         "recipe": recipe.to_dict(),
@@ -121,7 +122,15 @@ def train(
         "device": place,
         "precision": precision,
         "repeatable": place == "cpu",
-        "data": _describe_data(splits, data, data_dir),
+        "data": {
+            "name": splits.name,
+            "place": splits.place,
+            "data_dir": splits.data_dir,
+            "sha256": splits.sha256,
+            "classes": list(splits.train.classes),
+            "train": len(splits.train),
+            "test": len(splits.test),
+        },
         "versions": {
             "mnistry": __version__,
             "python": platform.python_version(),
@@ -157,6 +166,8 @@ def resume(path: str | os.PathLike[str], progress: Callable[[Progress], None] | 
         raise UsageError(f"{folder}: its training is finished; start another with: mnistry train")
     runfolder.remove_part_files(folder)
     described = config["data"]
+    if described["place"] is None:
+        raise UsageError(f"{folder}: was started on arrays, which are gone; train again")
     splits = load_dataset(described["place"], described["data_dir"])
     if splits.sha256 != described["sha256"]:
         raise DataError(
@@ -395,21 +406,6 @@ def _use_bfloat16(precision: str, device: torch.device) -> bool:
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     return device.type == "cpu" and torch.cpu._is_avx512_bf16_supported()
-
-
-def _describe_data(
-    splits: DataSplits, data: str | os.PathLike[str], data_dir: str | os.PathLike[str] | None
-) -> dict[str, Any]:
-    is_path = Path(data).exists() and splits.name != str(data)
-    return {
-        "name": splits.name,
-        "place": str(Path(data).resolve()) if is_path else str(data),
-        "data_dir": None if data_dir is None else str(Path(data_dir).resolve()),
-        "sha256": splits.sha256,
-        "classes": list(splits.train.classes),
-        "train": len(splits.train),
-        "test": len(splits.test),
-    }
 
 
 def _hardware(device: str) -> dict[str, Any]:

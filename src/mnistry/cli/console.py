@@ -1,0 +1,122 @@
+"""What the commands share: printing, tables, progress, and one line for an error."""
+
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from mnistry.dataset import DataSplits
+
+_LINES_EVERY = 5.0  # seconds between two lines of progress where there is no terminal
+
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+Data = Annotated[
+    str,
+    typer.Option(help="A public set (mnist) or a path: IDX files, .npz, CSV, or class folders."),
+]
+DataDir = Annotated[
+    Path | None,
+    typer.Option(help="The folder with the public set's files; else MNISTRY_DATA, else download."),
+]
+
+
+def say(text: str = "") -> None:
+    """Prints a result to the standard output."""
+    typer.echo(text)
+
+
+def tell(text: str) -> None:
+    """Prints what goes beside the result (progress, notices, errors) to the standard error."""
+    typer.echo(text, err=True)
+
+
+def say_json(content: Any) -> None:
+    """Prints a result for a program to read."""
+    typer.echo(json.dumps(content, ensure_ascii=False))
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]], right: str = "") -> str:
+    """Rows under their heads, in columns of equal width.
+
+    Args:
+        head: The names of the columns.
+        rows: The cells, as text.
+        right: A letter a column, "r" where it is aligned to the right; the others to the left.
+    """
+    grid = [list(head), *map(list, rows)]
+    widths = [max(len(row[i]) for row in grid) for i in range(len(head))]
+    sides = right.ljust(len(head), "l")
+    lines = [
+        "  ".join(
+            cell.rjust(width) if side == "r" else cell.ljust(width)
+            for cell, width, side in zip(row, widths, sides, strict=True)
+        ).rstrip()
+        for row in grid
+    ]
+    return "\n".join([lines[0], "─" * max(map(len, lines)), *lines[1:]])
+
+
+Report = Callable[[int, int], None]
+"""Is told how much is done, of how much."""
+
+
+@contextmanager
+def progress(what: str, quiet: bool = False) -> Iterator[Report]:
+    """Shows how far something is: a bar in a terminal, a line now and then elsewhere."""
+    if quiet:
+        yield lambda _done, _total: None
+    elif sys.stderr.isatty():
+        with _bar(what) as report:
+            yield report
+    else:
+        yield _lines(what)
+
+
+@contextmanager
+def _bar(what: str) -> Iterator[Report]:
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(what, total=None, visible=False)
+        yield lambda done, total: bar.update(task, completed=done, total=total, visible=True)
+
+
+def _lines(what: str) -> Report:
+    told = time.monotonic()
+
+    def report(done: int, total: int) -> None:
+        nonlocal told
+        if time.monotonic() - told > _LINES_EVERY:
+            told = time.monotonic()
+            tell(f"{what} {done / max(1, total):.0%}")
+
+    return report
+
+
+def load(data: str, data_dir: Path | None, quiet: bool) -> "DataSplits":
+    """Loads a data set, showing the progress of a download."""
+    from mnistry.dataset import load_dataset
+
+    with progress(f"{data}: loading", quiet) as report:
+        return load_dataset(data, data_dir, report)
+
+
+def epoch_line(record: Mapping[str, float], epochs: int) -> str:
+    """One epoch's figures, as Keras shows them."""
+    parts = [f"epoch {record['epoch']:.0f}/{epochs}", f"{record['seconds']:6.2f} s"]
+    names = ("loss", "accuracy", "val_loss", "val_accuracy")
+    return "  ".join([*parts, *(f"{name} {record[name]:.4f}" for name in names if name in record)])
+
+
+def percent(share: float) -> str:
+    """0.9878 as 98.78%."""
+    return f"{share:.2%}"

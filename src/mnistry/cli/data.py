@@ -1,0 +1,173 @@
+"""`mnistry data` and `mnistry cache`: get a data set and look at it, as the tutorials do."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+
+from mnistry.cli.console import DataDir, Json, Quiet, load, say, say_json, table
+from mnistry.errors import UsageError
+
+
+def data(
+    name: Annotated[str, typer.Argument(help="A public set, or a path to one of your own.")] = (
+        "mnist"
+    ),
+    data_dir: DataDir = None,
+    index: Annotated[int, typer.Option(help="Which training image to show as numbers.")] = 0,
+    grid: Annotated[
+        int | None, typer.Option(help="Draw the first N training images, with their labels.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Where --grid goes; NAME-first-N.png.")] = None,
+    prepare: Annotated[
+        str | None, typer.Option(help="Show how this preset's network is fed, step by step.")
+    ] = None,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Get a data set, check it, and look at it.
+
+    \b
+    mnistry data
+    mnistry data --grid 9
+    mnistry data --prepare nvidia-mlp
+    mnistry data ./my-digits --data-dir ./mnist
+    """
+    splits = load(name, data_dir, quiet)
+    train, test = splits.train, splits.test
+    if not 0 <= index < len(train):
+        raise UsageError(f"--index {index}: expected 0 to {len(train) - 1}")
+    picture = None
+    if grid is not None:
+        from mnistry.draw import draw_grid
+
+        if not 1 <= grid <= len(train):
+            raise UsageError(f"--grid {grid}: expected 1 to {len(train)}")
+        picture = out or Path(f"{splits.name}-first-{grid}.png")
+        names = [train.classes[label] for label in train.labels[:grid]]
+        draw_grid(train.images[:grid], names, picture)
+    arrays = {
+        "x_train": train.images,
+        "y_train": train.labels,
+        "x_test": test.images,
+        "y_test": test.labels,
+    }
+    counts = {
+        part: np.bincount(d.labels, minlength=len(train.classes)).tolist()
+        for part, d in (("train", train), ("test", test))
+    }
+    steps = _steps(prepare, train.images, train.labels, len(train.classes)) if prepare else []
+    label = train.classes[train.labels[index]]
+    if json:
+        say_json(
+            {
+                "name": splits.name,
+                "origin": splits.origin,
+                "sha256": splits.sha256,
+                "arrays": {name: _describe(array) for name, array in arrays.items()},
+                "classes": list(train.classes),
+                "count_per_class": counts,
+                "index": index,
+                "label": label,
+                "image": train.images[index].tolist(),
+                "prepare": [
+                    {"step": step} | _describe(array) | {"first": first.tolist()}
+                    for step, array, first in steps
+                ],
+                "grid": None if picture is None else str(picture),
+            }
+        )
+        return
+    say(f"{splits.name}, from {splits.origin}")
+    say(f"SHA-256 of its contents: {splits.sha256}\n")
+    rows = [[name, *_cells(array)] for name, array in arrays.items()]
+    say(table(["", "shape", "dtype", "min", "max"], rows, "lllrr"))
+    say()
+    per_class = zip(train.classes, counts["train"], counts["test"], strict=True)
+    rows = [[name, f"{n:,}", f"{m:,}"] for name, n, m in per_class]
+    say(table(["class", "train", "test"], rows, "lrr"))
+    say(f"\nx_train[{index}], as numbers; its label, y_train[{index}], is {label}:\n")
+    for line in train.images[index]:
+        say("".join(f"{pixel:4d}" for pixel in line))
+    for step, array, first in steps:
+        shape, dtype, low, high = _cells(array)
+        say(f"\n{step}: shape {shape}, {dtype}, {low} to {high}")
+        values = np.array2string(first, max_line_width=96, precision=4, separator=" ")
+        say("  " + values.replace("\n", "\n  "))
+    if picture:
+        say(f"\nDrawn: {picture}")
+
+
+def _cells(array: np.ndarray[Any, Any]) -> list[str]:
+    return [str(array.shape), str(array.dtype), f"{array.min():g}", f"{array.max():g}"]
+
+
+def _describe(array: np.ndarray[Any, Any]) -> dict[str, Any]:
+    return {
+        "shape": list(array.shape),
+        "dtype": str(array.dtype),
+        "min": array.min().item(),
+        "max": array.max().item(),
+    }
+
+
+Step = tuple[str, np.ndarray[Any, Any], np.ndarray[Any, Any]]
+"""What was done, the array that it gave, and the first values of that."""
+
+
+def _steps(
+    preset: str, images: np.ndarray[Any, Any], labels: np.ndarray[Any, Any], classes: int
+) -> list[Step]:
+    """A preset's preparation, one step after the other."""
+    from mnistry.prepare import add_channel, flatten, one_hot, scale
+    from mnistry.recipe import Conv, load_recipe
+
+    recipe = load_recipe(preset)
+    is_image = callable(recipe.network) or isinstance(recipe.network[0], Conv)
+    shaped = add_channel(images) if is_image else flatten(images)
+    scaled = scale(shaped)
+
+    def first(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        pixels = array[0].reshape(-1)  # of the first image, from where its ink begins
+        start = int(np.argmax(pixels > 0))
+        return np.asarray(pixels[start : start + 12])
+
+    steps = [
+        ("reshaped to one channel" if is_image else "flattened", shaped, first(shaped)),
+        ("scaled by 255", scaled, first(scaled)),
+    ]
+    if recipe.labels == "one-hot":
+        rows = one_hot(labels, classes)
+        steps.append(("one-hot labels", rows, rows[:9]))
+    else:
+        steps.append(("labels, as they are (sparse)", labels, labels[:9]))
+        rows = one_hot(labels[:9], classes)
+        steps.append(("the first nine labels one-hot, for comparison", rows, rows))
+    return steps
+
+
+def cache(
+    clear: Annotated[bool, typer.Option("--clear", help="Delete what is kept.")] = False,
+    json: Json = False,
+) -> None:
+    """Show what is kept of downloads, and where; or delete it.
+
+    \b
+    mnistry cache
+    mnistry cache --clear
+    """
+    from mnistry.sources import cache_dir, cache_entries, clear_cache
+
+    entries = clear_cache() if clear else cache_entries()
+    size = sum(entry.size for entry in entries)
+    if json:
+        kept = [{"path": str(entry.path), "bytes": entry.size} for entry in entries]
+        say_json({"folder": str(cache_dir()), "bytes": size, "deleted": clear, "files": kept})
+        return
+    if entries:
+        rows = [[str(e.path.relative_to(cache_dir())), f"{e.size:,}"] for e in entries]
+        say(table(["file", "bytes"], rows, "lr"))
+        say()
+    word = "deleted from" if clear else "kept in"
+    say(f"{len(entries)} files, {size / 1e6:.1f} MB, {word} {cache_dir()}")

@@ -1,0 +1,113 @@
+"""`mnistry presets`, `summary` and `recipe`: what there is to train."""
+
+from typing import Annotated
+
+import typer
+
+from mnistry.cli.console import Json, say, say_json, table
+from mnistry.recipe import PRESETS, LayerRow, Recipe, describe_layers, load_recipe
+
+Spec = Annotated[str, typer.Argument(help="A preset, or FILE.py:NAME for one of your own.")]
+
+
+def presets(json: Json = False) -> None:
+    """List the presets, their sources and networks.
+
+    \b
+    mnistry presets
+    """
+    if json:
+        say_json(
+            [
+                recipe.to_dict() | {"parameters": sum(row.parameters for row in _rows(recipe))}
+                for recipe in PRESETS.values()
+            ]
+        )
+        return
+    for recipe in PRESETS.values():
+        parameters = sum(row.parameters for row in _rows(recipe))
+        say(recipe.name)
+        say(f"  source    {recipe.source}")
+        say(f"  network   {describe_network(recipe)}; {parameters:,} parameters")
+        say(
+            f"  training  {recipe.optimizer}, learning rate {recipe.learning_rate:g}, "
+            f"batches of {recipe.batch_size}, {recipe.epochs} epochs, {recipe.labels} labels, "
+            f"validation: {recipe.validation}"
+        )
+        say(f"  reported  {recipe.reported}\n")
+    say("Train one with: mnistry train nvidia-mlp")
+
+
+def describe_network(recipe: Recipe) -> str:
+    """The network in one line: conv 32 3x3, max-pool 2x2, 100, 10."""
+    if callable(recipe.network):
+        return recipe.origin
+    words = {
+        "Conv": "conv {filters} {kernel_size}x{kernel_size}",
+        "MaxPool": "max-pool {pool_size}x{pool_size}",
+        "Flatten": "flatten",
+        "Dense": "dense {units}",
+    }
+    return ", ".join(words[type(layer).__name__].format(**vars(layer)) for layer in recipe.network)
+
+
+def summary(
+    recipe: Spec,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="A number of the network: units=128.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Show a network's layers and numbers of parameters.
+
+    \b
+    mnistry summary nvidia-mlp
+    mnistry summary datumo-cnn --set filters=64
+    """
+    chosen = load_recipe(recipe).with_settings(parse_settings(set_))
+    rows = _rows(chosen)
+    total = sum(row.parameters for row in rows)
+    if json:
+        say_json({"name": chosen.name, "parameters": total, "layers": [vars(row) for row in rows]})
+        return
+    say(f"{chosen.name}, for images of 28 x 28 pixels\n")
+    cells = [
+        [row.name, row.kind, str((None, *row.output_shape)), f"{row.parameters:,}"] for row in rows
+    ]
+    say(table(["layer", "kind", "output shape", "parameters"], cells, "lllr"))
+    say(f"\n{total:,} parameters ({total * 4 / 1e6:.2f} MB as float32)")
+
+
+def recipe(preset: Annotated[str, typer.Argument(help="A preset's name.")]) -> None:
+    """Print a preset as a Python script to take and change.
+
+    It spells out every step: load, look, prepare, build, train, evaluate, predict, save.
+
+    \b
+    mnistry recipe nvidia-mlp > mine.py
+    python mine.py
+    """
+    from mnistry.script import write_script
+
+    say(write_script(load_recipe(preset)).rstrip())
+
+
+def parse_settings(pairs: list[str] | None) -> dict[str, str]:
+    """["units=32,64"] as {"units": "32,64"}."""
+    from mnistry.errors import UsageError
+
+    settings = {}
+    for pair in pairs or []:
+        name, equals, value = pair.partition("=")
+        if not equals or not name:
+            raise UsageError(f"--set {pair}: expected NAME=VALUE, such as units=128")
+        settings[name.strip()] = value.strip()
+    return settings
+
+
+def _rows(recipe: Recipe) -> list[LayerRow]:
+    if not callable(recipe.network):
+        return describe_layers(recipe.network)
+    from mnistry.model import build, summarise
+
+    return summarise(build(recipe))

@@ -1,0 +1,240 @@
+"""Data sets in memory: images, labels and classes, loaded by name or from the user's own files."""
+
+import os
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mnistry.catalogue import CATALOGUE, combined_sha256
+from mnistry.errors import DataError, UsageError
+from mnistry.formats import DIGITS, read_own
+from mnistry.idx import idx_sha256
+from mnistry.sources import Arrays, Progress, load_source
+
+UInt8s = NDArray[np.uint8]
+Arrays4 = tuple[tuple[UInt8s, UInt8s], tuple[UInt8s, UInt8s]]
+"""`(x_train, y_train), (x_test, y_test)`, as Keras gives them."""
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Images of handwriting and what they show.
+
+    Raises:
+        UsageError: an array has another dtype or shape, or a label has no class.
+    """
+
+    images: UInt8s
+    """(n, 28, 28) uint8, 0 ground to 255 ink; n is at least 1."""
+    labels: UInt8s
+    """(n,) uint8, each the index of a class."""
+    classes: tuple[str, ...] = DIGITS
+
+    def __post_init__(self) -> None:
+        images, labels = self.images, self.labels
+        if images.dtype != np.uint8 or images.ndim != 3 or images.shape[1:] != (28, 28):
+            raise UsageError(
+                f"images: are {images.dtype} of shape {images.shape}, expected uint8 of (n, 28, 28)"
+            )
+        if labels.dtype != np.uint8 or labels.shape != (len(images),) or not len(images):
+            raise UsageError(
+                f"labels: are {labels.dtype} of shape {labels.shape} for {len(images)} images, "
+                "expected uint8, one for each image, and at least one image"
+            )
+        if labels.max() >= len(self.classes):
+            index = int(np.argmax(labels >= len(self.classes)))
+            raise UsageError(
+                f"labels: the one at index {index} is {labels[index]}, expected 0 to "
+                f"{len(self.classes) - 1}"
+            )
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def split(self, validation: int, seed: int) -> tuple["Dataset", "Dataset"]:
+        """Set images aside, as many of each class as its share of the whole.
+
+        Args:
+            validation: how many to set aside: 1 to n - 1.
+            seed: decides which.
+
+        Returns:
+            The rest, to train on, and those set aside, both in their original order. The number of
+            each class is its exact share, rounded up or down.
+
+        Raises:
+            UsageError: `validation` is out of range.
+        """
+        if not 1 <= validation < len(self):
+            raise UsageError(
+                f"validation: is {validation}, expected 1 to {len(self) - 1}, so that images are "
+                "left to train on"
+            )
+        shuffled = np.random.default_rng(seed).permutation(len(self))
+        by_class = shuffled[np.argsort(self.labels[shuffled], kind="stable")]
+        aside = np.zeros(len(self), dtype=bool)
+        aside[by_class[np.arange(validation) * len(self) // validation]] = True
+        return self._where(~aside), self._where(aside)
+
+    def _where(self, mask: NDArray[np.bool_]) -> "Dataset":
+        return Dataset(self.images[mask], self.labels[mask], self.classes)
+
+
+@dataclass(frozen=True, eq=False)
+class DataSplits:
+    """A data set's training and test images, and where they came from."""
+
+    train: Dataset
+    test: Dataset
+    name: str
+    origin: str
+    """The path or address that the data came from."""
+    place: str | None = None
+    """What `load_dataset` loads it by again; None where it was arrays."""
+    data_dir: str | None = None
+    """Its second argument, likewise."""
+    known_sha256: str | None = field(default=None, repr=False)
+    """The hash, where the data has been checked against it already."""
+
+    @cached_property
+    def sha256(self) -> str:
+        """A hash of all images and labels, the same for the same contents from any place.
+
+        It is the SHA-256 of the SHA-256s, in hexadecimal, of the four arrays as IDX files: training
+        images and labels, test images and labels.
+        """
+        if self.known_sha256:
+            return self.known_sha256
+        sets = (self.train, self.test)
+        return combined_sha256(idx_sha256(a) for data in sets for a in (data.images, data.labels))
+
+
+Data = str | os.PathLike[str] | DataSplits | Arrays4
+"""What stands for a data set: a name, a path, splits, or arrays."""
+
+
+def load_data(name: str = "mnist", data_dir: str | os.PathLike[str] | None = None) -> Arrays4:
+    """Load a data set exactly as `keras.datasets.mnist.load_data()` does.
+
+    Args:
+        name: a public data set or a path, as `load_dataset` takes them.
+        data_dir: where the public data set lies, as for `load_dataset`.
+
+    Returns:
+        `(x_train, y_train), (x_test, y_test)`: for MNIST uint8 of shapes (60000, 28, 28), (60000,),
+        (10000, 28, 28) and (10000,), in the original order. The arrays are writable.
+
+    Raises:
+        MnistryError: as `load_dataset`.
+    """
+    splits = load_dataset(name, data_dir)
+    train, test = splits.train, splits.test
+    return (train.images, train.labels), (test.images, test.labels)
+
+
+def load_dataset(
+    name_or_path: str | os.PathLike[str] = "mnist",
+    data_dir: str | os.PathLike[str] | None = None,
+    progress: Progress | None = None,
+) -> DataSplits:
+    """Load a public data set by its name, or the user's own by its path.
+
+    A path is one of these, with images of 28 x 28 pixels:
+
+    - a folder of IDX files, gzipped or not, named as MNIST's;
+    - a folder with train.csv and test.csv (or mnist_train.csv and mnist_test.csv): the label, then
+      784 pixels 0..255 in each row, with or without a row of headings;
+    - a folder with a folder for each class, as train/0/*.png ... test/9/*.png, or training and
+      testing; dark ink on white is inverted;
+    - an .npz file with the arrays x_train, y_train, x_test and y_test.
+
+    Where a folder of CSV or of classes has no test part, a seventh of its images is set aside as
+    one: `split(n // 7, seed=0)`, the same images each time. Folders that are all named by one digit
+    have the ten digits as classes; other folders are numbered in the order of their names.
+
+    Args:
+        name_or_path: a name in `mnistry.catalogue.CATALOGUE`, or a path ("./mnist" for a folder of
+            such a name).
+        data_dir: where the public data set lies; by default MNISTRY_DATA, the cache, the mirrors.
+        progress: is told how far a download (in bytes) or a folder of images (in files) is.
+
+    Raises:
+        DataError: the data is missing, damaged, of another shape, or has labels without a class.
+        UsageError: `data_dir` is given with a path.
+        NetworkError: no mirror delivered the public data set.
+        StorageError: the cache cannot be written.
+    """
+    name = os.fspath(name_or_path)
+    if source := CATALOGUE.get(name):
+        arrays, origin = load_source(source, data_dir, progress)
+        train, test = (_part(arrays, part, source.classes, origin) for part in ("train", "test"))
+        kept = None if data_dir is None else str(Path(data_dir).absolute())
+        return DataSplits(train, test, name, origin, name, kept, source.sha256)
+    known = ", ".join(CATALOGUE)
+    if data_dir is not None:
+        raise UsageError(
+            f"data_dir: goes with a public data set ({known}), not with the path {name}; leave it "
+            "out"
+        )
+    path = Path(name).expanduser()
+    arrays, classes = read_own(path, progress)
+    train = _part(arrays, "train", classes, name)
+    if "x_test" in arrays:
+        test = _part(arrays, "test", classes, name)
+    elif len(train) < 2:
+        raise DataError(f"{name}: has one image, expected some to train on and some to test on")
+    else:
+        train, test = train.split(max(1, len(train) // 7), seed=0)
+    return DataSplits(train, test, path.name, name, str(path.absolute()))
+
+
+def as_splits(data: Data, data_dir: str | os.PathLike[str] | None = None) -> DataSplits:
+    """Bring any form of a data set to one: a name, a path, splits, or `load_data`'s arrays.
+
+    Args:
+        data: as `load_dataset` takes it, or gives it; or `(x_train, y_train), (x_test, y_test)`,
+            uint8 images of (n, 28, 28) and labels of (n,) from 0 on.
+        data_dir: as for `load_dataset`.
+
+    Raises:
+        MnistryError: as `load_dataset`; arrays of another dtype or shape are a UsageError.
+    """
+    if isinstance(data, DataSplits):
+        return data
+    if isinstance(data, str | os.PathLike):
+        return load_dataset(data, data_dir)
+    try:
+        (x_train, y_train), (x_test, y_test) = data
+        labels = [np.asarray(y) for y in (y_train, y_test)]
+        count = max(10, int(max(y.max() for y in labels)) + 1)
+        classes = DIGITS if count == len(DIGITS) else tuple(map(str, range(count)))
+        train, test = (
+            Dataset(np.asarray(x), _as_uint8(y), classes)
+            for x, y in zip((x_train, x_test), labels, strict=True)
+        )
+    except (TypeError, ValueError) as error:
+        if isinstance(error, UsageError):
+            raise
+        raise UsageError(
+            "data: expected a name, a path, or (x_train, y_train), (x_test, y_test) as "
+            f"load_data() gives them ({error})"
+        ) from error
+    return DataSplits(train, test, "arrays", "arrays")
+
+
+def _as_uint8(labels: NDArray[Any]) -> UInt8s:
+    """Whole numbers 0..255 of any dtype as uint8; others as they are, for `Dataset` to refuse."""
+    if labels.dtype.kind in "iu" and labels.size and labels.min() >= 0 and labels.max() < 256:
+        return labels.astype(np.uint8)
+    return labels
+
+
+def _part(arrays: Arrays, part: str, classes: tuple[str, ...], origin: str) -> Dataset:
+    try:
+        return Dataset(arrays[f"x_{part}"], arrays[f"y_{part}"], classes)
+    except UsageError as error:
+        raise DataError(f"{origin}: {part} {error}; mend the files") from None

@@ -4,8 +4,8 @@ A tutorial's network is so small that on a CPU the bookkeeping between its opera
 than the arithmetic. `WrittenGradient` does the same arithmetic in buffers made once: no graph, no
 allocation, no copy. Two choices carry most of it:
 
-- A gradient with respect to a layer's input is computed transposed, (inputs, B): the matrix
-  library is up to four times faster that way round.
+- The gradient with respect to a large layer's input is computed transposed, (inputs, B): the
+  matrix library is up to four times faster that way round. So is the softmax of (classes, B).
 - Convolution and pooling are one matrix product. Every window of the pooled image sees
   (kernel + pool - 1)^2 pixels, and each of the pool^2 places of the kernel in it is a row block
   of one larger kernel. The pooled output is the largest of the blocks.
@@ -24,39 +24,55 @@ from mnistry.model import ConvLayer, DenseLayer
 _mask = torch.ops.aten.threshold_backward.grad_input  # gradient where the other is above a limit
 
 
+_TURN_ABOVE = 2**16  # numbers in a kernel from which the transposed product is faster
+
+
 class _Part(Protocol):
     """A layer with its buffers for one batch size."""
 
     def forward(self, x: Tensor) -> Tensor: ...
 
-    def backward(self, output_gradient: Tensor) -> Tensor | None:
-        """Writes the parameters' gradients; gives the input's, transposed, if anything needs it."""
+    def backward(self, gradient: Tensor) -> Tensor | None:
+        """Writes the parameters' gradients; gives the input's, if anything needs it."""
 
 
 class _Dense:
+    """A dense layer: with ReLU, or the last one, which leaves its logits transposed."""
+
     def __init__(self, layer: DenseLayer, batch: int, is_first: bool, is_last: bool) -> None:
         inputs, units = layer.kernel.shape
         self.kernel, self.bias = layer.kernel.data, layer.bias.data
-        self.kernel_gradient, self.bias_gradient = layer.kernel.grad, layer.bias.grad
-        self.relu = not is_last
-        self.output = torch.empty(batch, units)
+        self.kernel_gradient = layer.kernel.grad
+        self.bias_gradient = layer.bias.grad.view(1, -1)  # type: ignore[union-attr]
+        self.is_first, self.is_last = is_first, is_last
+        self.ones = torch.ones(1, batch)
+        if is_last:
+            self.output = torch.empty(units, batch).t()
+            self.bias = self.bias.view(-1, 1)
+        else:
+            self.output = torch.empty(batch, units)
         self.gradient = torch.empty(batch, units)
-        self.input_gradient = None if is_first else torch.empty(inputs, batch)
+        self.turned = inputs * units > _TURN_ABOVE
+        shape = (inputs, batch) if self.turned else (batch, inputs)
+        self.input_gradient = torch.empty(0 if is_first else shape)
 
     def forward(self, x: Tensor) -> Tensor:  # (B, inputs) -> (B, units)
         self.x = x
-        torch.addmm(self.bias, x, self.kernel, out=self.output)
-        return self.output.relu_() if self.relu else self.output
+        if self.is_last:
+            torch.addmm(self.bias, self.kernel.t(), x.t(), out=self.output.t())
+            return self.output
+        return torch.addmm(self.bias, x, self.kernel, out=self.output).relu_()
 
-    def backward(self, output_gradient: Tensor) -> Tensor | None:  # (units, B) -> (inputs, B)
-        gradient = output_gradient.t()
-        if self.relu:
+    def backward(self, gradient: Tensor) -> Tensor | None:  # (B, units) -> (B, inputs)
+        if not self.is_last:
             gradient = _mask(gradient, self.output, 0, grad_input=self.gradient)
         torch.mm(self.x.t(), gradient, out=self.kernel_gradient)
-        torch.sum(gradient, 0, out=self.bias_gradient)
-        if self.input_gradient is None:
+        torch.mm(self.ones, gradient, out=self.bias_gradient)
+        if self.is_first:
             return None
-        return torch.mm(self.kernel, gradient.t(), out=self.input_gradient)
+        if self.turned:
+            return torch.mm(self.kernel, gradient.t(), out=self.input_gradient).t()
+        return torch.mm(gradient, self.kernel.t(), out=self.input_gradient)
 
 
 class _ConvPool:
@@ -102,8 +118,8 @@ class _ConvPool:
         torch.add(self.largest, self.bias, out=self.pooled).relu_()
         return self.pooled.view(-1, self.batch).t()
 
-    def backward(self, output_gradient: Tensor) -> Tensor | None:  # (filters * extent^2, B)
-        gradient = output_gradient.view(self.filters, -1)
+    def backward(self, gradient: Tensor) -> Tensor | None:  # (B, filters * extent^2)
+        gradient = gradient.t().reshape(self.filters, -1)
         rest = _mask(gradient, self.pooled, 0, grad_input=self.rest)
         torch.sum(rest, 1, out=self.bias_gradient)
         # Each gradient goes to the first block that reached the maximum, as everywhere.
@@ -172,7 +188,8 @@ class WrittenGradient:
         for layer in dense:
             self.parts.append(_Dense(layer, batch, not self.parts, layer is dense[-1]))
         self.scale = scale / batch
-        self.gradient = torch.empty(batch, dense[-1].bias.numel())
+        classes = dense[-1].bias.numel()
+        self.probabilities, self.gradient = torch.empty(classes, batch), torch.empty(classes, batch)
 
     def __call__(self, x: Tensor, scaled_labels: Tensor, probabilities: Tensor) -> None:
         """Runs a batch forwards and backwards.
@@ -184,9 +201,10 @@ class WrittenGradient:
         """
         for part in self.parts:
             x = part.forward(x)
-        torch.softmax(x, 1, out=probabilities)
+        torch.softmax(x.t(), 0, out=self.probabilities)
         # d loss / d logits = (probabilities - one-hot) / B
-        torch.add(scaled_labels, probabilities, alpha=self.scale, out=self.gradient)
+        torch.add(scaled_labels.t(), self.probabilities, alpha=self.scale, out=self.gradient)
+        probabilities.copy_(self.probabilities.t())
         gradient: Tensor | None = self.gradient.t()
         for part in reversed(self.parts):
             assert gradient is not None

@@ -20,12 +20,14 @@ class FlatOptimizer(ABC):
     """An update rule for one vector.
 
     Attributes:
-        state: What it remembers between steps, by name: float32 tensors, to save and load.
+        state: What it remembers between steps, by name: (n,) float32 tensors, to save and load.
+        steps: How many steps it has taken, likewise.
         gradient_scale: The factor that it wants the gradient multiplied by beforehand: a
             network's last layer can do that at no cost.
     """
 
     state: dict[str, Tensor]
+    steps: int = 0
     gradient_scale: float = 1.0
 
     @abstractmethod
@@ -44,33 +46,26 @@ class Adam(FlatOptimizer):
 
     def __init__(self, like: Tensor, learning_rate: float) -> None:
         self.learning_rate = learning_rate
-        self.state = {
-            "mean": torch.zeros_like(like),
-            "square": torch.zeros_like(like),
-            "step": torch.zeros((), device=like.device),
-        }
-        self._steps: int | None = None
+        self.state = {"mean": torch.zeros_like(like), "square": torch.zeros_like(like)}
+        self._late = torch.tensor(1e9, device=like.device)
 
     def step(self, parameters: Tensor, gradient: Tensor) -> None:
         """Updates the parameters in place."""
-        if self._steps is None:
-            self._steps = int(self.state["step"].item())
-        self._steps += 1
-        self.state["step"].add_(1)
-        # PyTorch adds its epsilon after the correction; dividing it there puts it before.
-        epsilon = EPSILON / (1 - 0.999**self._steps) ** 0.5
+        self.steps += 1
+        # Keras corrects the rate; PyTorch's kernel, told that it is late, corrects nothing.
+        rate = self.learning_rate * (1 - 0.999**self.steps) ** 0.5 / (1 - 0.9**self.steps)
         torch._fused_adam_(
             [parameters],
             [gradient],
             [self.state["mean"]],
             [self.state["square"]],
             [],
-            [self.state["step"]],
-            lr=self.learning_rate,
+            [self._late],
+            lr=rate,
             beta1=0.9,
             beta2=0.999,
             weight_decay=0.0,
-            eps=epsilon,
+            eps=EPSILON,
             amsgrad=False,
             maximize=False,
         )
@@ -90,14 +85,15 @@ class RMSprop(FlatOptimizer):
 
     def __init__(self, like: Tensor, learning_rate: float) -> None:
         self.learning_rate = learning_rate / self.gradient_scale
-        self.state = {
-            "square": torch.full_like(like, EPSILON),
-            "step": torch.zeros((), device=like.device),
-        }
+        self.state = {"square": torch.full_like(like, EPSILON)}
+        self._unused_step = torch.zeros(
+            (), device=like.device
+        )  # for a decay of the rate: there is none
         self._refill = torch.tensor(0.1 * EPSILON, device=like.device)
 
     def step(self, parameters: Tensor, gradient: Tensor) -> None:
         """Updates the parameters in place."""
+        self.steps += 1
         square = self.state["square"]
         torch.add(self._refill, square, alpha=0.9, out=square)
         if parameters.is_cpu:
@@ -105,7 +101,7 @@ class RMSprop(FlatOptimizer):
                 [parameters],
                 [gradient],
                 [square],
-                [self.state["step"]],
+                [self._unused_step],
                 lr=self.learning_rate,
                 lr_decay=0.0,
                 weight_decay=0.0,
@@ -128,6 +124,7 @@ class SGD(FlatOptimizer):
 
     def step(self, parameters: Tensor, gradient: Tensor) -> None:
         """Updates the parameters in place."""
+        self.steps += 1
         parameters.sub_(gradient, alpha=self.learning_rate)
 
 

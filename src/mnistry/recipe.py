@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from mnistry.errors import UsageError
 
@@ -222,6 +222,7 @@ def describe_layers(layers: tuple[Layer, ...], size: int = 28) -> list[LayerRow]
                 f"layer {place} is {layer!r}; expected Conv, MaxPool, Flatten or Dense"
             )
         kind = type(layer).__name__
+        _check_values(layer, f"layer {place} ({kind})")
         takes_vector = isinstance(layer, Dense)
         if takes_vector != (len(shape) == 1):
             needs = "a vector: put Flatten() before it" if takes_vector else "an image"
@@ -245,6 +246,16 @@ def describe_layers(layers: tuple[Layer, ...], size: int = 28) -> list[LayerRow]
     if not softmax or not softmax[-1] or any(softmax[:-1]) or not isinstance(layers[-1], Dense):
         raise UsageError('the last layer, and no other, must be Dense(classes, "softmax")')
     return rows
+
+
+def _check_values(layer: Layer, what: str) -> None:
+    choices = {"activation": get_args(Activation), "initializer": get_args(Initializer)}
+    for name, value in asdict(layer).items():
+        known = choices.get(name)
+        if known and value not in known:
+            raise UsageError(f"{what}: {name} is {value!r}; expected one of {', '.join(known)}")
+        if not known and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
+            raise UsageError(f"{what}: {name} is {value!r}; expected a whole number of at least 1")
 
 
 def _mlp(*units: int) -> tuple[Layer, ...]:

@@ -124,9 +124,25 @@ def fill_network(network: nn.Module, arrays: runfolder.Arrays, path: Path) -> No
     Raises:
         ModelError: They are not this network's.
     """
-    expected = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+    expected = network_arrays(network)
     runfolder.check_arrays(path, arrays, expected)
     network.load_state_dict({name: torch.from_numpy(a) for name, a in arrays.items()})
+
+
+def check_history(history: Any, path: Path) -> None:
+    """Holds what a file gives against what a history is.
+
+    Raises:
+        ModelError: It is something else than a record of numbers for each epoch from 1 on.
+    """
+    if not isinstance(history, list) or not all(
+        isinstance(record, dict)
+        and record.keys() >= {"loss", "accuracy", "seconds"}
+        and record.get("epoch") == number
+        and all(isinstance(value, int | float) for value in record.values())
+        for number, record in enumerate(history, start=1)
+    ):
+        raise ModelError(f"{path}: holds no history, a record of numbers an epoch; train again")
 
 
 def recipe_of(config: dict[str, Any], path: Path) -> Recipe:
@@ -164,4 +180,5 @@ def load_run(path: str | os.PathLike[str]) -> Run:
     network = build(recipe)
     fill_network(network, arrays, folder / runfolder.WEIGHTS)
     history = runfolder.read_json(folder / runfolder.HISTORY)
+    check_history(history, folder / runfolder.HISTORY)
     return Run(recipe, network.eval(), history, config, folder)

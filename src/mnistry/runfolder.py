@@ -113,8 +113,8 @@ def _safetensors() -> Any:
     return safetensors.numpy
 
 
-def check_arrays(path: Path, found: Arrays, expected: Mapping[str, tuple[int, ...]]) -> None:
-    """Holds arrays against the names and shapes that a network has.
+def check_arrays(path: Path, found: Arrays, expected: Arrays) -> None:
+    """Holds arrays against those of a network, which have the names, shapes and dtypes to expect.
 
     Raises:
         ModelError: One is missing, too many, of another shape or dtype, or not finite.
@@ -122,10 +122,13 @@ def check_arrays(path: Path, found: Arrays, expected: Mapping[str, tuple[int, ..
     if found.keys() != expected.keys():
         odd = ", ".join(sorted(found.keys() ^ expected.keys())[:4])
         raise ModelError(f"{path}: its weights are another network's (they differ in {odd})")
-    for name, shape in expected.items():
+    for name, wanted in expected.items():
         array = found[name]
-        if array.shape != shape:
-            raise ModelError(f"{path}: {name} has shape {array.shape}; expected {shape}")
+        if array.shape != wanted.shape or array.dtype != wanted.dtype:
+            raise ModelError(
+                f"{path}: {name} is {array.dtype} of shape {array.shape}; expected "
+                f"{wanted.dtype} of {wanted.shape}"
+            )
         if array.dtype.kind == "f" and not np.isfinite(array).all():
             raise ModelError(f"{path}: {name} holds numbers that are not finite; train again")
 
@@ -142,6 +145,7 @@ def make_run_folder(path: Path, config: Mapping[str, Any]) -> None:
             f"{path}: is there already, and nothing is overwritten; name another --out, or go on "
             "with it by --resume if it is a run that was stopped"
         )
+    path = path.absolute()
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -149,7 +153,7 @@ def make_run_folder(path: Path, config: Mapping[str, Any]) -> None:
         try:
             write_json(temporary / CONFIG, {"schema": SCHEMA, **config})
             temporary.rename(path)
-        except OSError:
+        except BaseException:
             (temporary / CONFIG).unlink(missing_ok=True)
             temporary.rmdir()
             raise

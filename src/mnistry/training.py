@@ -1,7 +1,9 @@
 """The training loop: a recipe and a data set in, a `Run` out."""
 
 import gc
+import itertools
 import json
+import math
 import os
 import platform
 import time
@@ -10,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -25,14 +27,17 @@ from mnistry.metrics import EPSILON
 from mnistry.model import build, logits_of
 from mnistry.optimizer import make_optimizer
 from mnistry.prepare import flatten, scale
-from mnistry.recipe import Optimizer, Recipe, Validation, load_recipe
-from mnistry.run import History, Run, fill_network, network_arrays, recipe_of
+from mnistry.recipe import Optimizer, Recipe, Validation, describe_layers, load_recipe
+from mnistry.run import History, Run, check_history, fill_network, network_arrays, recipe_of
 from mnistry.version import __version__
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
 Precision = Literal["auto", "float32", "bfloat16"]
 
 _TELL_EVERY = 0.1  # seconds between two reports of progress
+_STEPS_AT_A_TIME = 32
+_SMALL = 5_000_000  # multiply-adds of a batch forwards, below which one thread is as fast as two
+_MOST_THREADS = 1024
 _SCORE_BATCH = 1000  # validation images at a time
 
 
@@ -85,7 +90,8 @@ def train(
         validation: "none", "split" (a tenth of the training set) or "test".
         settings: The network's own numbers, as `Recipe.with_settings` takes them.
         seed: Decides the first weights and the order of the images; at least 0.
-        threads: How many threads compute; by default as many as PyTorch takes.
+        threads: How many threads compute. By default as many as PyTorch takes, but one for a
+            network so small that several would spend their time waiting for each other.
         device: "auto" takes a CUDA GPU where there is one, else the CPU.
         precision: "auto" takes bfloat16 where the device has it in hardware and it is faster.
         out: A run folder to write as it goes, so that `resume` can finish what was stopped;
@@ -108,17 +114,14 @@ def train(
     recipe = load_recipe(recipe) if isinstance(recipe, str) else recipe
     recipe = recipe.with_settings(settings or {})
     recipe = replace(recipe, **{k: v for k, v in chosen.items() if v is not None})
-    if seed < 0:
-        raise UsageError(f"seed is {seed}; expected a whole number of at least 0")
-    if threads is not None and threads < 1:
-        raise UsageError(f"threads is {threads}; expected at least 1")
+    _check_setup(seed, threads, precision)
     place = resolve_device(device)
     splits = as_splits(data, data_dir)
     recipe = recipe.with_classes(len(splits.train.classes))
     config = {
         "recipe": recipe.to_dict(),
         "seed": seed,
-        "threads": threads or torch.get_num_threads(),
+        "threads": threads or _threads_for(recipe),
         "device": place,
         "precision": precision,
         "repeatable": place == "cpu",
@@ -165,7 +168,7 @@ def resume(path: str | os.PathLike[str], progress: Callable[[Progress], None] | 
     if (folder / runfolder.WEIGHTS).exists():
         raise UsageError(f"{folder}: its training is finished; start another with: mnistry train")
     runfolder.remove_part_files(folder)
-    described = config["data"]
+    described = _checked(config, folder)
     if described["place"] is None:
         raise UsageError(f"{folder}: was started on arrays, which are gone; train again")
     splits = load_dataset(described["place"], described["data_dir"])
@@ -175,6 +178,41 @@ def resume(path: str | os.PathLike[str], progress: Callable[[Progress], None] | 
             f"{splits.sha256[:12]}..., expected {described['sha256'][:12]}...); bring it back"
         )
     return _train(recipe, splits, config, folder, progress)
+
+
+def _threads_for(recipe: Recipe) -> int:
+    """One for a small network, else as many as PyTorch takes."""
+    if callable(recipe.network):
+        return torch.get_num_threads()
+    rows = describe_layers(recipe.network)
+    uses = [row.parameters * math.prod(row.output_shape[1:]) for row in rows]  # of each weight
+    return 1 if sum(uses) * recipe.batch_size < _SMALL else torch.get_num_threads()
+
+
+def _checked(config: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """What a config says of its data, if that and the rest of it can be used."""
+    try:
+        _check_setup(config["seed"], config["threads"], config["precision"])
+        resolve_device(config["device"])
+        described: dict[str, Any] = config["data"]
+        for name in ("place", "data_dir", "sha256"):
+            if not isinstance(described[name], str | None):
+                raise TypeError(f"data: {name} is {described[name]!r}")
+        return described
+    except (KeyError, TypeError, UsageError) as error:
+        raise ModelError(
+            f"{folder / runfolder.CONFIG}: is damaged ({error}); train again"
+        ) from error
+
+
+def _check_setup(seed: object, threads: object, precision: object) -> None:
+    if not isinstance(seed, int) or not 0 <= seed < 2**63:
+        raise UsageError(f"seed is {seed}; expected a whole number of at least 0, below 2^63")
+    if threads is not None and not (isinstance(threads, int) and 1 <= threads <= _MOST_THREADS):
+        raise UsageError(f"threads is {threads}; expected a whole number, 1 to {_MOST_THREADS}")
+    if precision not in get_args(Precision):
+        known = ", ".join(get_args(Precision))
+        raise UsageError(f"precision is {precision!r}; expected one of {known}")
 
 
 def resolve_device(device: str) -> str:
@@ -215,7 +253,10 @@ def _train(
                     trainer.write(folder / runfolder.CHECKPOINT)
             run = trainer.finish()
     except BaseException as error:
-        traceback.clear_frames(error.__traceback__)  # they hold tensors on the device
+        cause: BaseException | None = error
+        while cause:
+            traceback.clear_frames(cause.__traceback__)  # they hold tensors on the device
+            cause = cause.__cause__ or cause.__context__
         raise
     finally:
         if trainer:
@@ -304,7 +345,7 @@ class _Trainer:
                     told = now
                     progress(Progress(number, self.recipe.epochs, done, total))
         loss, accuracy = _figures(self.probabilities, self.labels[order])
-        if not np.isfinite(loss):
+        if not (np.isfinite(loss) and self.parameters.isfinite().all()):
             raise ModelError(
                 f"{self.recipe.name}: the training diverged in epoch {number} (loss {loss}); "
                 f"try a --learning-rate below {self.recipe.learning_rate}"
@@ -321,19 +362,20 @@ class _Trainer:
         size, scale_ = self.recipe.batch_size, self.optimizer.gradient_scale
         steps = zip(order.split(size), self.probabilities.split(size), strict=True)
         done, batch = 0, 0
-        for indices, probabilities in steps:
-            if len(indices) != batch:  # the first one, and the last one where it is smaller
-                batch = len(indices)
-                gradient = WrittenGradient(self.network, batch, scale_)  # type: ignore[arg-type]
-                one_hot = F.one_hot(self.labels, self.classes) * -gradient.scale
-                x = torch.empty(batch, self.images.shape[1])
-                y = torch.empty(batch, self.classes)
-            with torch.inference_mode():
-                torch.index_select(self.images, 0, indices, out=x)
-                torch.index_select(one_hot, 0, indices, out=y)
-                gradient(x, y, probabilities)
-                self.optimizer.step(self.parameters, self.gradient)
-            done += batch
+        while chunk := list(itertools.islice(steps, _STEPS_AT_A_TIME)):
+            with torch.inference_mode():  # entered seldom: it costs as much as a small product
+                for indices, probabilities in chunk:
+                    if len(indices) != batch:  # the first one, and a smaller last one
+                        batch = len(indices)
+                        gradient = WrittenGradient(self.network, batch, scale_)  # type: ignore[arg-type]
+                        one_hot = F.one_hot(self.labels, self.classes) * -gradient.scale
+                        x = torch.empty(batch, self.images.shape[1])
+                        y = torch.empty(batch, self.classes)
+                    torch.index_select(self.images, 0, indices, out=x)
+                    torch.index_select(one_hot, 0, indices, out=y)
+                    gradient(x, y, probabilities)
+                    self.optimizer.step(self.parameters, self.gradient)
+                    done += batch
             yield done
 
     def _steps(self, order: Tensor) -> Iterator[int]:
@@ -344,10 +386,16 @@ class _Trainer:
         for indices, probabilities in steps:
             x, y = self.images[indices].view(-1, 1, 28, 28), self.labels[indices]
             self.gradient.zero_()
-            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
-                logits = self.network(x)
-            loss = F.cross_entropy(logits.float(), y)
-            (loss * scale_).backward()
+            try:
+                with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
+                    logits = self.network(x)
+                loss = F.cross_entropy(logits.float(), y)
+                (loss * scale_).backward()
+            except Exception as error:  # whatever a user's own network raises
+                raise ModelError(
+                    f"{self.recipe.name}: the network fails in training, on {len(y)} images: "
+                    f"{type(error).__name__}: {error}"
+                ) from error
             with torch.no_grad():
                 self.optimizer.step(self.parameters, self.gradient)
                 probabilities.copy_(logits.float().softmax(1))
@@ -364,22 +412,29 @@ class _Trainer:
         arrays = {f"network.{name}": a for name, a in network_arrays(self.network).items()}
         for name, tensor in self.optimizer.state.items():
             arrays[f"optimizer.{name}"] = tensor.cpu().numpy()
-        runfolder.write_arrays(path, arrays, {"history": json.dumps(self.history)})
+        notes = {"history": json.dumps(self.history), "steps": str(self.optimizer.steps)}
+        runfolder.write_arrays(path, arrays, notes)
 
     def read(self, path: Path) -> None:
         """Reads what `write` wrote."""
         arrays, notes = runfolder.read_arrays(path)
         network = {n.removeprefix("network."): a for n, a in arrays.items() if n[0] == "n"}
         state = {n.removeprefix("optimizer."): a for n, a in arrays.items() if n[0] == "o"}
-        expected = {name: tuple(t.shape) for name, t in self.optimizer.state.items()}
+        expected = {name: t.cpu().numpy() for name, t in self.optimizer.state.items()}
         runfolder.check_arrays(path, state, expected)
         fill_network(self.network, network, path)
         for name, tensor in self.optimizer.state.items():
             tensor.copy_(torch.from_numpy(state[name]))
         try:
-            self.history.extend(json.loads(notes["history"]))
-        except (KeyError, ValueError) as error:
+            steps, history = int(notes["steps"]), json.loads(notes["history"])
+        except (KeyError, ValueError, RecursionError) as error:
             raise ModelError(f"{path}: is damaged (its history: {error}); train again") from error
+        check_history(history, path)
+        each = -(-len(self.labels) // self.recipe.batch_size)
+        if steps != each * len(history):
+            raise ModelError(f"{path}: is damaged ({steps} steps in its history); train again")
+        self.optimizer.steps = steps
+        self.history.extend(history)
 
     def finish(self) -> Run:
         """The trained network, on the CPU, in memory of its own."""

@@ -5,14 +5,13 @@ from typing import Annotated
 
 import typer
 
-from mnistry.cli import data, fit, look, training
-from mnistry.cli.console import say, tell
-from mnistry.errors import MnistryError
+from mnistry.cli import data, fit, look, results, tour, training
+from mnistry.cli.console import OutputClosedError, one_line, say, silence, tell
+from mnistry.errors import DependencyError, MnistryError, StorageError, UsageError
 from mnistry.version import __version__
 
 app = typer.Typer(
     add_completion=False,
-    no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
@@ -23,11 +22,11 @@ for command in (
     look.presets,
     look.summary,
     training.train,
-    training.evaluate,
-    training.predict,
+    results.evaluate,
+    results.predict,
     fit.fit_line,
     look.recipe,
-    training.demo,
+    tour.demo,
 ):
     app.command()(command)
 
@@ -53,24 +52,65 @@ def _main(
 
 def main() -> None:
     """Runs the command line and exits: 0, or the code that the error's kind has."""
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None and stream.errors == "strict":  # a name need not be encodable
+            stream.reconfigure(errors="replace")  # type: ignore[union-attr]
     sys.exit(run(sys.argv[1:]))
 
 
 def run(arguments: list[str]) -> int:
     """Runs one command; gives its exit code. An error is one line on the standard error."""
     try:
-        return app(arguments, prog_name="mnistry", standalone_mode=False) or 0
-    except MnistryError as error:
-        tell(f"mnistry: {error}")
-        return error.exit_code
-    except typer.TyperException as error:
-        tell(f"mnistry: {error.format_message()} See: mnistry --help")
-        return 2
+        return app(arguments or ["--help"], prog_name="mnistry", standalone_mode=False) or 0
+    except OutputClosedError:
+        return 0
     except (typer.Abort, KeyboardInterrupt):
         return 130
-    except BrokenPipeError:  # whoever read the output has gone, as `head` does
-        sys.stdout = None  # or its flush at exit would complain
-        return 0
-    except MemoryError:
-        tell("mnistry: the memory is full; close other programs, or take smaller batches or data")
-        return 1
+    except SystemExit as stopped:
+        if isinstance(stopped.__context__, BrokenPipeError):  # typer's, as it printed its help
+            silence(sys.stdout)
+            return 0
+        tell("mnistry: the program in FILE.py exits; expected one that returns a network")
+        return UsageError.exit_code
+    except Exception as error:
+        message, code = _explain(error)
+        tell(one_line(f"mnistry: {message}"))
+        return code
+
+
+def _explain(error: Exception) -> tuple[str, int]:
+    """What to say about an error, and the exit code."""
+    if isinstance(error, MnistryError):
+        return str(error), error.exit_code
+    if isinstance(error, typer.TyperException):
+        command = getattr(getattr(error, "ctx", None), "command_path", "mnistry")
+        return f"{_misuse(error)}. See: {command} --help", UsageError.exit_code
+    if isinstance(error, ModuleNotFoundError):
+        install = 'install it with: pip install "mnistry[train]"'
+        return f"{error.name} is not installed; {install}", DependencyError.exit_code
+    if isinstance(error, MemoryError) or "allocate memory" in str(error):
+        return "the memory is full; take a smaller network, smaller batches or less data", 1
+    if isinstance(error, OSError):
+        silence(sys.stdout)  # it may be what is full
+        name = error.filename or "the output"
+        reason = error.strerror or error
+        advice = "expected a place that can be read and written; name another one"
+        return f"{name}: {reason}; {advice}", StorageError.exit_code
+    frames = [error.__traceback__]
+    while frames[-1] and frames[-1].tb_next:
+        frames.append(frames[-1].tb_next)
+    own = [f for f in frames if f and "mnistry" in f.tb_frame.f_globals.get("__name__", "")]
+    place = f" at {own[-1].tb_frame.f_globals['__name__']}:{own[-1].tb_lineno}" if own else ""
+    return f"this is a bug in mnistry, please report it: {type(error).__name__}{place}: {error}", 1
+
+
+def _misuse(error: typer.TyperException) -> str:
+    """What typer found wrong with the arguments, in our words: --epochs 0: should be ..."""
+    parameter, cause = getattr(error, "param", None), error.__cause__
+    if parameter is not None and hasattr(cause, "errors"):  # pydantic's, which converts values
+        detail = cause.errors()[0]
+        what = detail["msg"].removeprefix("Value error, ").removeprefix("Input ")
+        name = parameter.opts[0] if parameter.opts else parameter.name
+        return f"{name} {detail['input']}: {what.partition(', unable')[0].rstrip('.')}"
+    message = error.format_message().rstrip(".")
+    return message[:1].lower() + message[1:]

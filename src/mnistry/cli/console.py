@@ -1,14 +1,17 @@
 """What the commands share: printing, tables, progress, and one line for an error."""
 
 import json
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
+
+from mnistry.errors import StorageError
 
 if TYPE_CHECKING:
     from mnistry.dataset import DataSplits
@@ -27,19 +30,63 @@ DataDir = Annotated[
 ]
 
 
+class OutputClosedError(Exception):
+    """Whoever read the standard output has gone, as `head` does when it has seen enough."""
+
+
 def say(text: str = "") -> None:
     """Prints a result to the standard output."""
-    typer.echo(text)
+    try:
+        _write(sys.stdout, text)
+    except BrokenPipeError:
+        silence(sys.stdout)
+        raise OutputClosedError from None
+    except OSError as error:
+        silence(sys.stdout)
+        raise StorageError(
+            f"the standard output cannot be written ({error.strerror or error}); free some space, "
+            "or send it elsewhere"
+        ) from error
 
 
 def tell(text: str) -> None:
-    """Prints what goes beside the result (progress, notices, errors) to the standard error."""
-    typer.echo(text, err=True)
+    """Prints what goes beside the result (progress, notices, errors) to the standard error.
+
+    Nothing is lost but the text where that cannot be written: a training goes on without it.
+    """
+    try:
+        _write(sys.stderr, text)
+    except OSError:
+        silence(sys.stderr)
+
+
+def _write(stream: TextIO | None, text: str) -> None:
+    if stream is not None:  # None where the process was started without one
+        stream.write(text + "\n")
+        stream.flush()
+
+
+def silence(stream: TextIO | None) -> None:
+    """Sends a stream that failed to nowhere, so that what it still holds fails no more."""
+    if stream is not None:
+        with suppress(OSError, ValueError):  # it has no file behind it, or is closed
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, stream.fileno())
+            os.close(nowhere)
+
+
+def one_line(text: str) -> str:
+    """Text without line breaks, and with what a terminal would obey or not show spelled out."""
+    joined = " ".join(text.splitlines())
+    return "".join(
+        c if c.isprintable() or c == "\u3000" else c.encode("unicode_escape").decode()
+        for c in joined
+    )
 
 
 def say_json(content: Any) -> None:
-    """Prints a result for a program to read."""
-    typer.echo(json.dumps(content, ensure_ascii=False))
+    """Prints a result for a program to read, in one line of ASCII."""
+    say(json.dumps(content))
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]], right: str = "") -> str:
@@ -72,7 +119,7 @@ def progress(what: str, quiet: bool = False) -> Iterator[Report]:
     """Shows how far something is: a bar in a terminal, a line now and then elsewhere."""
     if quiet:
         yield lambda _done, _total: None
-    elif sys.stderr.isatty():
+    elif sys.stderr is not None and sys.stderr.isatty():
         with _bar(what) as report:
             yield report
     else:
@@ -85,7 +132,8 @@ def _bar(what: str) -> Iterator[Report]:
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, redirect_stdout=False) as bar:
         task = bar.add_task(what, total=None, visible=False)
         yield lambda done, total: bar.update(task, completed=done, total=total, visible=True)
 
@@ -108,6 +156,16 @@ def load(data: str, data_dir: Path | None, quiet: bool) -> "DataSplits":
 
     with progress(f"{data}: loading", quiet) as report:
         return load_dataset(data, data_dir, report)
+
+
+def make_folder(folder: Path) -> None:
+    """Makes a folder for pictures, where there is none."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageError(
+            f"{folder}: cannot be made ({error.strerror}); name another place with --out"
+        ) from error
 
 
 def epoch_line(record: Mapping[str, float], epochs: int) -> str:

@@ -1,5 +1,7 @@
 """`mnistry data` and `mnistry cache`: get a data set and look at it, as the tutorials do."""
 
+import shutil
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,13 +17,19 @@ def data(
         "mnist"
     ),
     data_dir: DataDir = None,
-    index: Annotated[int, typer.Option(help="Which training image to show as numbers.")] = 0,
+    index: Annotated[int, typer.Option(min=0, help="Which training image to show as numbers.")] = 0,
     grid: Annotated[
-        int | None, typer.Option(help="Draw the first N training images, with their labels.")
+        int | None,
+        typer.Option(
+            min=1, max=1000, metavar="N", help="Draw the first N training images with their labels."
+        ),
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="Where --grid goes; NAME-first-N.png.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Where --grid goes; NAME-first-N.png if left out.")
+    ] = None,
     prepare: Annotated[
-        str | None, typer.Option(help="Show how this preset's network is fed, step by step.")
+        str | None,
+        typer.Option(metavar="PRESET", help="Show how this preset's network is fed, step by step."),
     ] = None,
     json: Json = False,
     quiet: Quiet = False,
@@ -32,19 +40,20 @@ def data(
     mnistry data
     mnistry data --grid 9
     mnistry data --prepare nvidia-mlp
-    mnistry data ./my-digits --data-dir ./mnist
+    mnistry data --data-dir ./folder-with-mnist
+    mnistry data ./my-digits --grid 40 --out mine.png
     """
     splits = load(name, data_dir, quiet)
     train, test = splits.train, splits.test
-    if not 0 <= index < len(train):
+    if index >= len(train):
         raise UsageError(f"--index {index}: expected 0 to {len(train) - 1}")
     picture = None
     if grid is not None:
         from mnistry.draw import draw_grid
 
-        if not 1 <= grid <= len(train):
+        if grid > len(train):
             raise UsageError(f"--grid {grid}: expected 1 to {len(train)}")
-        picture = out or Path(f"{splits.name}-first-{grid}.png")
+        picture = out or Path(f"{splits.name or 'data'}-first-{grid}.png")
         names = [train.classes[label] for label in train.labels[:grid]]
         draw_grid(train.images[:grid], names, picture)
     arrays = {
@@ -88,15 +97,26 @@ def data(
     rows = [[name, f"{n:,}", f"{m:,}"] for name, n, m in per_class]
     say(table(["class", "train", "test"], rows, "lrr"))
     say(f"\nx_train[{index}], as numbers; its label, y_train[{index}], is {label}:\n")
-    for line in train.images[index]:
-        say("".join(f"{pixel:4d}" for pixel in line))
+    _say_numbers(train.images[index])
     for step, array, first in steps:
         shape, dtype, low, high = _cells(array)
         say(f"\n{step}: shape {shape}, {dtype}, {low} to {high}")
-        values = np.array2string(first, max_line_width=96, precision=4, separator=" ")
+        values = np.array2string(first, max_line_width=78, precision=4, separator=" ")
         say("  " + values.replace("\n", "\n  "))
     if picture:
         say(f"\nDrawn: {picture}")
+
+
+def _say_numbers(image: np.ndarray[Any, Any]) -> None:
+    """Prints an image's pixels; where a terminal is too narrow, those from first ink to last."""
+    narrow = shutil.get_terminal_size().columns < 4 * image.shape[1]
+    if narrow and sys.stdout is not None and sys.stdout.isatty() and image.any():
+        rows, columns = (np.flatnonzero(image.any(axis=axis)) for axis in (1, 0))
+        top, bottom, left, right = rows[0], rows[-1], columns[0], columns[-1]
+        image = image[top : bottom + 1, left : right + 1]
+        say(f"(rows {top} to {bottom} and columns {left} to {right}: all that is not 0)\n")
+    for line in image:
+        say("".join(f"{pixel:4d}" for pixel in line))
 
 
 def _cells(array: np.ndarray[Any, Any]) -> list[str]:
@@ -131,7 +151,7 @@ def _steps(
     def first(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         pixels = array[0].reshape(-1)  # of the first image, from where its ink begins
         start = int(np.argmax(pixels > 0))
-        return np.asarray(pixels[start : start + 12])
+        return np.asarray(pixels[start : start + 10])
 
     steps = [
         ("reshaped to one channel" if is_image else "flattened", shaped, first(shaped)),

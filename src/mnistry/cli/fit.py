@@ -11,7 +11,7 @@ from mnistry.errors import UsageError
 
 def fit_line(
     points: Annotated[
-        Path | None, typer.Option(help='A text file, "x,y" a line; the tutorial\'s ten points.')
+        Path | None, typer.Option(help='A text file, "x,y" a line; else the tutorial\'s ten.')
     ] = None,
     m: Annotated[float | None, typer.Option("--m", help="Try this slope.")] = None,
     b: Annotated[float | None, typer.Option("--b", help="Try this height at x = 0.")] = None,
@@ -65,7 +65,5 @@ def fit_line(
     say("gradient descent")
     say(table(["step", "m", "b", "loss"], rows, "rrrr"))
     for name, line in (("by descent", descent.line), ("closed form", best)):
-        say(
-            f"\n{name:12}  m {line.m:.4f}  b {line.b:.4f}  loss {line.loss:.4f}",
-        )
+        say(f"\n{name:12}  m {line.m:.4f}  b {line.b:.4f}  loss {line.loss:.4f}")
     say(f"\nDrawn: {out}")

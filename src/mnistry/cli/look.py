@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from mnistry.cli.console import Json, say, say_json, table
+from mnistry.errors import UsageError
 from mnistry.recipe import PRESETS, LayerRow, Recipe, describe_layers, load_recipe
 
 Spec = Annotated[str, typer.Argument(help="A preset, or FILE.py:NAME for one of your own.")]
@@ -31,15 +32,15 @@ def presets(json: Json = False) -> None:
         say(f"  network   {describe_network(recipe)}; {parameters:,} parameters")
         say(
             f"  training  {recipe.optimizer}, learning rate {recipe.learning_rate:g}, "
-            f"batches of {recipe.batch_size}, {recipe.epochs} epochs, {recipe.labels} labels, "
-            f"validation: {recipe.validation}"
+            f"batches of {recipe.batch_size}, {recipe.epochs} epochs"
         )
+        say(f"  labels    {recipe.labels}; validation: {recipe.validation}")
         say(f"  reported  {recipe.reported}\n")
     say("Train one with: mnistry train nvidia-mlp")
 
 
 def describe_network(recipe: Recipe) -> str:
-    """The network in one line: conv 32 3x3, max-pool 2x2, 100, 10."""
+    """The network in one line: conv 32 3x3, max-pool 2x2, flatten, dense 100, dense 10."""
     if callable(recipe.network):
         return recipe.origin
     words = {
@@ -94,8 +95,6 @@ def recipe(preset: Annotated[str, typer.Argument(help="A preset's name.")]) -> N
 
 def parse_settings(pairs: list[str] | None) -> dict[str, str]:
     """["units=32,64"] as {"units": "32,64"}."""
-    from mnistry.errors import UsageError
-
     settings = {}
     for pair in pairs or []:
         name, equals, value = pair.partition("=")

@@ -1,0 +1,209 @@
+"""`mnistry evaluate` and `mnistry predict`: what a run is good for."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from mnistry.cli.console import (
+    DataDir,
+    Json,
+    Quiet,
+    load,
+    make_folder,
+    one_line,
+    percent,
+    say,
+    say_json,
+    table,
+    tell,
+)
+from mnistry.errors import DataError, UsageError
+
+if TYPE_CHECKING:
+    from mnistry.dataset import DataSplits
+    from mnistry.evaluation import Report
+    from mnistry.run import Run
+
+RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder: runs/nvidia-mlp-1.")]
+
+
+def evaluate(
+    run: RunFolder,
+    data: Annotated[
+        str | None, typer.Option(help="Another data set to score on: its name or path.")
+    ] = None,
+    data_dir: DataDir = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Where the pictures go; the run folder if left out.")
+    ] = None,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Score a run on test images, and draw its worst mistakes.
+
+    \b
+    mnistry evaluate runs/nvidia-mlp-1
+    mnistry evaluate runs/nvidia-mlp-1 --json
+    """
+    from mnistry.run import load_run
+
+    trained = load_run(run)
+    splits = _test_data(trained, data, data_dir, quiet)
+    report = trained.evaluate(splits)
+    pictures = draw_report(report, splits, out or run)
+    if json:
+        say_json(report.to_dict() | {"pictures": [str(path) for path in pictures]})
+        return
+    _say_report(report)
+    say("\nDrawn: " + ", ".join(str(path) for path in pictures))
+
+
+def _test_data(run: "Run", data: str | None, data_dir: Path | None, quiet: bool) -> "DataSplits":
+    """The data asked for, or else what the run was trained on."""
+    own = run.config["data"]
+    if data is None and own["place"] is None:
+        raise UsageError(f"{run.path}: was trained on arrays; say what to score it on with --data")
+    if data is None and data_dir is None and own["data_dir"]:
+        data_dir = Path(own["data_dir"])
+    return load(data or own["place"], data_dir, quiet)
+
+
+def draw_report(report: "Report", splits: "DataSplits", folder: Path) -> list[Path]:
+    """Draws the worst mistakes and the confusion; gives the pictures' places."""
+    from mnistry.draw import draw_confusion, draw_mistakes
+
+    make_folder(folder)
+    mistakes, confusion = folder / "mistakes.png", folder / "confusion.png"
+    images, classes = splits.test.images, report.classes
+    draw_mistakes(images, report.y_true, report.probabilities, mistakes, classes=classes)
+    draw_confusion(report.confusion, classes, confusion)
+    return [mistakes, confusion]
+
+
+def _say_report(report: "Report") -> None:
+    low, high = report.interval
+    wrong = int((report.y_pred != report.y_true).sum())
+    say(f"{report.data}: {len(report.y_true):,} images, {wrong:,} read wrong")
+    say(f"accuracy {percent(report.accuracy)} (95% interval {percent(low)} to {percent(high)})")
+    say(f"loss     {report.loss:.4f}\n")
+    rows = [
+        [name, "-" if share != share else percent(share), *(f"{n or '·'}" for n in row)]
+        for name, share, row in zip(
+            report.classes, report.per_class.tolist(), report.confusion.tolist(), strict=True
+        )
+    ]
+    say("each row a class; how many of it were read as what the column says")
+    say(table(["class", "accuracy", *report.classes], rows, "l" + "r" * (len(report.classes) + 1)))
+
+
+def predict(
+    images: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="IMAGE", help="Image files: one digit each, 28 x 28 pixels, grey."),
+    ] = None,
+    run: Annotated[
+        Path | None, typer.Option(metavar="RUN", help="The run folder to predict with. Required.")
+    ] = None,
+    index: Annotated[
+        list[int] | None,
+        typer.Option(min=0, metavar="N", help="Predict image N of the run's test set, too."),
+    ] = None,
+    draw: Annotated[bool, typer.Option("--draw", help="Draw each with its prediction.")] = False,
+    out: Annotated[Path, typer.Option(help="The folder for what --draw draws.")] = Path("."),
+    data_dir: DataDir = None,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Say what digit an image shows, with the probability of each.
+
+    Either polarity will do: dark on light, or light on dark as MNIST is. With --json, each image's
+    answer is a line of its own.
+
+    \b
+    mnistry predict seven.png --run runs/nvidia-mlp-1 --draw
+    mnistry predict --index 0 --index 1 --run runs/nvidia-mlp-1
+    """
+    if run is None:
+        raise UsageError("--run is missing: name the run folder to predict with, runs/nvidia-mlp-1")
+    if not images and not index:
+        raise UsageError("there is nothing to predict: name image files, or --index N")
+    from mnistry.picture import read_digit
+    from mnistry.run import load_run
+
+    trained = load_run(run)
+    folder = out if draw else None
+    tested = _tested(trained, index or [], data_dir, quiet)
+    failed = False
+    drawn: set[Path] = set()
+    for file in images or []:
+        try:
+            image = read_digit(file)
+        except DataError as error:
+            failed = True
+            if json:
+                say_json({"image": str(file), "error": str(error)})
+            else:
+                tell(one_line(f"mnistry: {error}"))
+        else:
+            picture = _picture(folder, file.stem, drawn)
+            _predict_one(trained, str(file), image, None, picture, json)
+    for name, image, label in tested:
+        picture = _picture(folder, name.replace(" ", "-"), drawn)
+        _predict_one(trained, name, image, label, picture, json)
+    if failed:
+        raise typer.Exit(DataError.exit_code)
+
+
+def _tested(
+    run: "Run", indices: list[int], data_dir: Path | None, quiet: bool
+) -> Iterator[tuple[str, Any, str]]:
+    """Test images by their numbers: each one's name, pixels and label."""
+    if not indices:
+        return iter(())
+    splits = _test_data(run, None, data_dir, quiet)
+    test = splits.test
+    for index in indices:
+        if index >= len(test):
+            raise UsageError(f"--index {index}: expected 0 to {len(test) - 1}")
+    return (
+        (f"{splits.name} test {i}", test.images[i], test.classes[test.labels[i]]) for i in indices
+    )
+
+
+def _picture(folder: Path | None, stem: str, drawn: set[Path]) -> Path | None:
+    """Where an image's picture goes, if anywhere: no two of one call to the same place."""
+    if folder is None:
+        return None
+    make_folder(folder)
+    path, number = folder / f"{stem}-prediction.png", 1
+    while path in drawn:
+        number += 1
+        path = folder / f"{stem}-prediction-{number}.png"
+    drawn.add(path)
+    return path
+
+
+def _predict_one(
+    run: "Run", name: str, image: Any, label: str | None, picture: Path | None, json: bool
+) -> None:
+    probabilities = run.predict(image)[0]
+    answer = run.classes[int(probabilities.argmax())]
+    if picture is not None:
+        from mnistry.draw import draw_prediction
+
+        title, classes = one_line(name), run.classes
+        draw_prediction(image, probabilities, picture, label=label, title=title, classes=classes)
+    if json:
+        values = dict(zip(run.classes, probabilities.tolist(), strict=True))
+        record = {"image": name, "label": answer, "probabilities": values, "true_label": label}
+        say_json(record | {"picture": None if picture is None else str(picture)})
+        return
+    truth = "" if label is None else f" (labelled {label})"
+    say(f"{one_line(name)}: {answer}{truth}")
+    shares = [f"{c}: {p:.1%}" for c, p in zip(run.classes, probabilities, strict=True)]
+    for start in range(0, len(shares), 5):
+        say("  " + "  ".join(f"{share:>9}" for share in shares[start : start + 5]))
+    if picture:
+        say(f"  drawn: {one_line(str(picture))}")

@@ -1,0 +1,96 @@
+"""`mnistry demo`: the whole workflow once."""
+
+import shlex
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mnistry.cli.console import DataDir, Quiet, load, make_folder, percent, say, tell
+from mnistry.cli.look import describe_network
+from mnistry.cli.results import draw_report
+from mnistry.cli.training import DEFAULT_PRESET, watch
+
+_SHOWN = 40
+
+
+def demo(
+    data_dir: DataDir = None,
+    out: Annotated[Path, typer.Option(help="Where the run and the pictures go.")] = Path("demo"),
+    quiet: Quiet = False,
+) -> None:
+    """Go through the whole workflow once, with pictures.
+
+    A second time it takes the training that is there.
+
+    \b
+    mnistry demo
+    """
+    took: list[tuple[str, float]] = []
+
+    @contextmanager
+    def timed(step: str) -> Iterator[None]:
+        started = time.perf_counter()
+        if not quiet:
+            tell(f"{step} ...")
+        yield
+        took.append((step, time.perf_counter() - started))
+
+    with timed("getting MNIST"):
+        splits = load("mnist", data_dir, quiet)
+    make_folder(out)
+    with timed("drawing its first images"):
+        from mnistry.draw import draw_grid
+
+        first = splits.train
+        draw_grid(first.images[:_SHOWN], first.labels[:_SHOWN], out / "first-40.png")
+    with timed("loading PyTorch"):
+        from mnistry import training
+        from mnistry.run import load_run
+        from mnistry.runfolder import CONFIG, WEIGHTS
+
+    folder = out / "run"
+    if (folder / WEIGHTS).exists():
+        with timed(f"reading the training that lies in {folder}"):
+            run = load_run(folder)
+    elif (folder / CONFIG).exists():
+        with timed("finishing the training that was stopped"):
+            run = watch(lambda report: training.resume(folder, report), folder, quiet, _again(out))
+    else:
+        with timed(f"training {DEFAULT_PRESET}"):
+            run = watch(
+                lambda report: training.train(
+                    DEFAULT_PRESET, data=splits, out=folder, progress=report
+                ),
+                folder,
+                quiet,
+                _again(out),
+            )
+    with timed("evaluating"):
+        report = run.evaluate(splits)
+    with timed("drawing its predictions and mistakes"):
+        images, labels = splits.test.images[:_SHOWN], splits.test.labels[:_SHOWN]
+        draw_grid(images, labels, out / "predictions.png", predictions=report.y_pred[:_SHOWN])
+        draw_report(report, splits, out)
+    low, high = report.interval
+    say(
+        f"\nMnistry trained {run.recipe.name} ({describe_network(run.recipe)})\n"
+        f"on {len(splits.train):,} images of handwritten digits, and read "
+        f"{percent(report.accuracy)} of {len(splits.test):,} others right\n"
+        f"(95% interval {percent(low)} to {percent(high)}).\n"
+    )
+    say("\n".join(f"  {seconds:7.2f} s  {step}" for step, seconds in took))
+    say(
+        f"\nPictures in {out}: first-40.png, predictions.png, mistakes.png, confusion.png,\n"
+        f"and run/curves.png. Next:\n\n"
+        f"  mnistry predict --index 7 --run {shlex.quote(str(folder))} --draw\n"
+        "  mnistry train datumo-cnn\n"
+        "  mnistry --help"
+    )
+
+
+def _again(out: Path) -> str:
+    return "mnistry demo" if out == Path("demo") else f"mnistry demo --out {shlex.quote(str(out))}"

@@ -189,7 +189,7 @@ def load_dataset(
         raise DataError(f"{name}: has one image, expected some to train on and some to test on")
     else:
         train, test = train.split(max(1, len(train) // 7), seed=0)
-    return DataSplits(train, test, path.name, name, str(path.absolute()))
+    return DataSplits(train, test, path.resolve().name, name, str(path.absolute()))
 
 
 def as_splits(data: Data, data_dir: str | os.PathLike[str] | None = None) -> DataSplits:

@@ -2,6 +2,7 @@
 
 import importlib.util
 import math
+import os
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
@@ -99,8 +100,9 @@ class Recipe:
             found = getattr(self, name)
             if found not in choices:
                 raise UsageError(f"{name} is {found!r}; expected one of {', '.join(choices)}")
-        if not 0 < self.learning_rate < float("inf"):
-            raise UsageError(f"learning_rate is {self.learning_rate}; expected a number above 0")
+        rate = self.learning_rate
+        if not isinstance(rate, int | float) or not 0 < rate < 1e30:  # float32 ends at 3e38
+            raise UsageError(f"learning_rate is {rate!r}; expected a number above 0, below 1e30")
         for name in ("batch_size", "epochs"):
             found = getattr(self, name)
             if not isinstance(found, int) or found < 1:
@@ -208,7 +210,12 @@ class LayerRow:
 def describe_layers(layers: tuple[Layer, ...], size: int = 28) -> list[LayerRow]:
     """The table of a network's layers, for images of size x size pixels.
 
-    Output shapes are (channels, height, width) or (features,).
+    Args:
+        layers: From the image to the probabilities.
+        size: Pixels a side.
+
+    Returns:
+        A row for each layer; output shapes are (channels, height, width) or (features,).
 
     Raises:
         UsageError: The layers do not fit each other.
@@ -248,14 +255,17 @@ def describe_layers(layers: tuple[Layer, ...], size: int = 28) -> list[LayerRow]
     return rows
 
 
+_MOST = 100_000  # of units, filters or pixels: beyond it is a slip, and no memory would hold it
+
+
 def _check_values(layer: Layer, what: str) -> None:
     choices = {"activation": get_args(Activation), "initializer": get_args(Initializer)}
     for name, value in asdict(layer).items():
         known = choices.get(name)
         if known and value not in known:
             raise UsageError(f"{what}: {name} is {value!r}; expected one of {', '.join(known)}")
-        if not known and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
-            raise UsageError(f"{what}: {name} is {value!r}; expected a whole number of at least 1")
+        if not known and (type(value) is not int or not 1 <= value <= _MOST):
+            raise UsageError(f"{what}: {name} is {value!r}; expected a whole number, 1 to {_MOST}")
 
 
 def _mlp(*units: int) -> tuple[Layer, ...]:
@@ -340,7 +350,7 @@ def load_recipe(spec: str) -> Recipe:
 
 
 def _function(path: Path, name: str) -> Callable[[], Any]:
-    if not path.is_file():
+    if not os.path.isfile(path):  # unlike pathlib, it takes a name that is too long
         raise UsageError(f"{path}: no such file; expected FILE.py:NAME")
     spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec is not None
@@ -357,5 +367,5 @@ def _function(path: Path, name: str) -> Callable[[], Any]:
 def _call(function: Callable[[], Any], what: str) -> Any:
     try:
         return function()
-    except Exception as error:  # whatever a user's own file raises
+    except (Exception, SystemExit) as error:  # whatever a user's own file raises
         raise UsageError(f"{what} failed: {type(error).__name__}: {error}") from error

@@ -106,9 +106,9 @@ def _explain(error: Exception) -> tuple[str, int]:
 
 def _misuse(error: typer.TyperException) -> str:
     """What typer found wrong with the arguments, in our words: --epochs 0: should be ..."""
-    parameter, cause = getattr(error, "param", None), error.__cause__
-    if parameter is not None and hasattr(cause, "errors"):  # pydantic's, which converts values
-        detail = cause.errors()[0]
+    parameter, details = getattr(error, "param", None), getattr(error.__cause__, "errors", None)
+    if parameter is not None and details is not None:  # pydantic's, which converts values
+        detail = details()[0]
         what = detail["msg"].removeprefix("Value error, ").removeprefix("Input ")
         name = parameter.opts[0] if parameter.opts else parameter.name
         return f"{name} {detail['input']}: {what.partition(', unable')[0].rstrip('.')}"

@@ -89,7 +89,7 @@ def data(
         )
         return
     say(f"{splits.name}, from {splits.origin}")
-    say(f"SHA-256 of its contents: {splits.sha256}\n")
+    say(f"SHA-256 {splits.sha256}\n")
     rows = [[name, *_cells(array)] for name, array in arrays.items()]
     say(table(["", "shape", "dtype", "min", "max"], rows, "lllrr"))
     say()

@@ -29,7 +29,8 @@ def presets(json: Json = False) -> None:
         parameters = sum(row.parameters for row in _rows(recipe))
         say(recipe.name)
         say(f"  source    {recipe.source}")
-        say(f"  network   {describe_network(recipe)}; {parameters:,} parameters")
+        say(f"  network   {describe_network(recipe)}")
+        say(f"  size      {parameters:,} parameters")
         say(
             f"  training  {recipe.optimizer}, learning rate {recipe.learning_rate:g}, "
             f"batches of {recipe.batch_size}, {recipe.epochs} epochs"

@@ -196,7 +196,7 @@ def _predict_one(
         title, classes = one_line(name), run.classes
         draw_prediction(image, probabilities, picture, label=label, title=title, classes=classes)
     if json:
-        values = dict(zip(run.classes, probabilities.tolist(), strict=True))
+        values = probabilities.tolist()  # in the order of the classes
         record = {"image": name, "label": answer, "probabilities": values, "true_label": label}
         say_json(record | {"picture": None if picture is None else str(picture)})
         return

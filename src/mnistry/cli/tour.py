@@ -13,6 +13,7 @@ from mnistry.cli.console import DataDir, Quiet, load, make_folder, percent, say,
 from mnistry.cli.look import describe_network
 from mnistry.cli.results import draw_report
 from mnistry.cli.training import DEFAULT_PRESET, watch
+from mnistry.runfolder import CONFIG, WEIGHTS
 
 _SHOWN = 40
 
@@ -50,7 +51,6 @@ def demo(
     with timed("loading PyTorch"):
         from mnistry import training
         from mnistry.run import load_run
-        from mnistry.runfolder import CONFIG, WEIGHTS
 
     folder = out / "run"
     if (folder / WEIGHTS).exists():

@@ -22,8 +22,8 @@ from mnistry.cli.console import (
 )
 from mnistry.cli.look import describe_network, parse_settings
 from mnistry.errors import UsageError
-from mnistry.recipe import PRESETS, Optimizer, Validation
-from mnistry.runfolder import CONFIG, WEIGHTS
+from mnistry.recipe import PRESETS, Optimizer, Validation, load_recipe
+from mnistry.runfolder import CONFIG, WEIGHTS, next_run_folder, read_config
 
 if TYPE_CHECKING:
     from mnistry.run import Run
@@ -99,17 +99,12 @@ def train(
         given = _given(context, {"resume", "json", "quiet"})
         if given:
             raise UsageError(f"--resume takes all else from the run; leave out {given}")
-        from mnistry.runfolder import read_config
+        read_config(resume)  # before PyTorch is loaded, which takes seconds
         from mnistry.training import resume as resume_run
 
-        read_config(resume)
         run = watch(lambda report: resume_run(resume, report), resume, quiet)
     else:
-        from mnistry.recipe import load_recipe
-        from mnistry.runfolder import next_run_folder
-
-        settings = parse_settings(set_)
-        chosen = load_recipe(recipe).with_settings(settings)
+        chosen = load_recipe(recipe).with_settings(parse_settings(set_))
         splits = load(data, data_dir, quiet)
         folder = out or next_run_folder(chosen.name)
         from mnistry.training import train as train_run

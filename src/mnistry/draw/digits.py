@@ -171,7 +171,7 @@ def draw_prediction(
     if label is not None and str(label) not in names:
         raise UsageError(f"label is {label}; expected one of the classes {', '.join(names)}")
     true = None if label is None else names.index(str(label))
-    heading = title or f"Read as {names[read]}"
+    heading = f"Read as {names[read]}" + (f": {title}" if title else "")
     known = "" if true is None else ", as labelled" if true == read else f", labelled {label}"
     note = f"{values[read]:.1%} probability{known}"
 

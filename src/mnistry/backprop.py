@@ -13,7 +13,6 @@ allocation, no copy. Two choices carry most of it:
 Source: the chain rule (Rumelhart, Hinton and Williams, 1986); figures in docs/design.md.
 """
 
-import math
 from collections.abc import Sequence
 from typing import Any, Protocol
 
@@ -71,82 +70,64 @@ class _Dense:
 
 
 class _ConvPool:
-    """The first layers of an image network: convolution, ReLU, max-pool, flatten.
-
-    More than half of MNIST's windows are black. There the convolution is 0 wherever the kernel
-    stands, so only the windows with ink in them are computed.
-    """
+    """The first layers of an image network: convolution, ReLU, max-pool, flatten."""
 
     def __init__(self, layer: ConvLayer, pool: Any, batch: int, size: int = 28) -> None:
         filters, _, kernel, _ = layer.kernel.shape
         extent = (size - kernel + 1) // pool  # of the pooled image
         window = kernel + pool - 1
-        self.filters, self.batch = filters, batch
+        self.filters, self.blocks, self.batch = filters, pool * pool, batch
         self.kernel = layer.kernel.data.view(filters, kernel * kernel)
-        self.kernel_gradient = layer.kernel.grad.view(filters, -1)  # type: ignore[union-attr]
+        self.kernel_gradient = layer.kernel.grad.view(filters, kernel * kernel)  # type: ignore[union-attr]
         self.bias, self.bias_gradient = layer.bias.data.view(-1, 1), layer.bias.grad
-        self.places = _places(kernel, pool)  # (kernel^2, blocks * window^2)
+        self.places = _places(kernel, pool)  # (kernel^2, pool^2 * window^2)
         corner = torch.arange(extent) * pool
         pixel = torch.arange(window)
         row = (pixel[:, None] + corner).view(window, 1, extent, 1)
         column = (pixel[:, None] + corner).view(1, window, 1, extent)
         self.pixels = (row * size + column).flatten()  # of every window: tap by tap, then position
-        self.columns = extent * extent * batch
+        columns = extent * extent * batch
         self.transposed = torch.empty(size * size, batch)
-        self.windows = torch.empty(window * window, self.columns)
+        self.windows = torch.empty(window * window, columns)
         self.wide_kernel = torch.empty(filters, self.places.shape[1])
-        self.wide_gradient = torch.empty(filters * pool * pool, window * window)
-        self.pooled = torch.empty(filters, self.columns)
-        self.gradient = torch.empty(filters, self.columns)
-        # Of the windows with ink, whose number n differs from batch to batch.
-        self.inked = _Buffer(window * window, self.columns)
-        self.outputs = _Buffer(filters, pool * pool, self.columns)
-        self.largest, self.rest, self.taken = (_Buffer(filters, self.columns) for _ in range(3))
+        self.wide_gradient = torch.empty(filters * self.blocks, window * window)
+        self.outputs = torch.empty(filters, self.blocks, columns)
+        self.pooled = torch.empty(filters, columns)
+        self.largest = torch.empty(filters, columns)
+        self.rest = torch.empty(filters, columns)
+        self.taken = torch.empty(filters, columns)
 
     def forward(self, x: Tensor) -> Tensor:  # (B, 784) -> (B, filters * extent^2)
         self.transposed.copy_(x.t())
         torch.index_select(self.transposed, 0, self.pixels, out=self.windows.view(-1, self.batch))
-        self.places_of_ink = self.windows.amax(0).nonzero().view(-1)
-        self.n = n = len(self.places_of_ink)
-        inked, outputs, largest = self.inked(n), self.outputs(n), self.largest(n)
-        torch.index_select(self.windows, 1, self.places_of_ink, out=inked)
         torch.mm(self.kernel, self.places, out=self.wide_kernel)
-        wide = self.wide_kernel.view(len(self.wide_gradient), -1)
-        torch.mm(wide, inked, out=outputs.view(-1, n))
-        torch.amax(outputs, 1, out=largest)
-        self.pooled.zero_().index_copy_(1, self.places_of_ink, largest)
-        self.pooled.add_(self.bias).relu_()
+        torch.mm(
+            self.wide_kernel.view(len(self.wide_gradient), -1),
+            self.windows,
+            out=self.outputs.view(len(self.wide_gradient), -1),
+        )
+        torch.amax(self.outputs, 1, out=self.largest)
+        torch.add(self.largest, self.bias, out=self.pooled).relu_()
         return self.pooled.view(-1, self.batch).t()
 
     def backward(self, gradient: Tensor) -> Tensor | None:  # (B, filters * extent^2)
         gradient = gradient.t().reshape(self.filters, -1)
-        _mask(gradient, self.pooled, 0, grad_input=self.gradient)
-        torch.sum(self.gradient, 1, out=self.bias_gradient)
-        n = self.n
-        outputs, largest, rest, taken = (
-            buffer(n) for buffer in (self.outputs, self.largest, self.rest, self.taken)
-        )
-        torch.index_select(self.gradient, 1, self.places_of_ink, out=rest)
+        rest = _mask(gradient, self.pooled, 0, grad_input=self.rest)
+        torch.sum(rest, 1, out=self.bias_gradient)
         # Each gradient goes to the first block that reached the maximum, as everywhere.
-        for block in outputs.unbind(1)[:-1]:
-            torch.sub(block, largest, out=taken)  # 0 at the maximum, else below
-            _mask(rest, taken, -1e-30, grad_input=block)
-            rest.sub_(block)
-        outputs[:, -1] = rest
-        torch.mm(outputs.view(-1, n), self.inked(n).t(), out=self.wide_gradient)
-        wide = self.wide_gradient.view(self.filters, -1)
-        torch.mm(wide, self.places.t(), out=self.kernel_gradient)
+        for block in range(self.blocks - 1):
+            outputs = self.outputs[:, block]
+            torch.sub(outputs, self.largest, out=self.taken)  # 0 at the maximum, else below
+            _mask(rest, self.taken, -1e-30, grad_input=outputs)
+            rest.sub_(outputs)
+        self.outputs[:, -1] = rest
+        torch.mm(
+            self.outputs.view(len(self.wide_gradient), -1), self.windows.t(), out=self.wide_gradient
+        )
+        torch.mm(
+            self.wide_gradient.view(self.filters, -1), self.places.t(), out=self.kernel_gradient
+        )
         return None
-
-
-class _Buffer:
-    """Memory for a tensor whose last dimension differs from call to call, up to a most."""
-
-    def __init__(self, *shape: int) -> None:
-        self.shape, self.memory = shape[:-1], torch.empty(math.prod(shape))
-
-    def __call__(self, n: int) -> Tensor:
-        return self.memory[: math.prod(self.shape) * n].view(*self.shape, n)
 
 
 def _places(kernel: int, pool: int) -> Tensor:

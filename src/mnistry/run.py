@@ -145,6 +145,26 @@ def check_history(history: Any, path: Path) -> None:
         raise ModelError(f"{path}: holds no history, a record of numbers an epoch; train again")
 
 
+def data_of(config: dict[str, Any], path: Path) -> dict[str, Any]:
+    """What a run folder's config says of its data.
+
+    Raises:
+        ModelError: It does not say enough to find it again.
+    """
+    data: Any = config.get("data")
+    try:
+        if not isinstance(data["classes"], list):
+            raise TypeError(f"classes are {data['classes']!r}")
+        for name in ("place", "data_dir", "sha256"):
+            if not isinstance(data[name], str | None):
+                raise TypeError(f"{name} is {data[name]!r}")
+    except (KeyError, TypeError) as error:
+        raise ModelError(
+            f"{path / runfolder.CONFIG}: is damaged (its data: {error}); train again"
+        ) from error
+    return dict(data)
+
+
 def recipe_of(config: dict[str, Any], path: Path) -> Recipe:
     """The recipe that a run folder's config holds.
 
@@ -171,6 +191,7 @@ def load_run(path: str | os.PathLike[str]) -> Run:
     folder = Path(path)
     config = runfolder.read_config(folder)
     recipe = recipe_of(config, folder)
+    data_of(config, folder)
     if not (folder / runfolder.WEIGHTS).exists():
         raise ModelError(
             f"{folder}: its training did not finish; "

@@ -140,7 +140,7 @@ def make_run_folder(path: Path, config: Mapping[str, Any]) -> None:
         UsageError: There is something at that place already.
         StorageError: It cannot be made.
     """
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+    if os.path.lexists(path) and not (path.is_dir() and not os.listdir(path)):
         raise UsageError(
             f"{path}: is there already, and nothing is overwritten; name another --out, or go on "
             "with it by --resume if it is a run that was stopped"
@@ -177,8 +177,8 @@ def read_config(path: Path) -> dict[str, Any]:
     Raises:
         ModelError: It is no run folder, or one of another version's.
     """
-    if not path.is_dir():
-        what = "is no folder" if path.exists() else "no such folder"
+    if not os.path.isdir(path):
+        what = "is no folder" if os.path.exists(path) else "no such folder"
         raise ModelError(f"{path}: {what}; expected a run folder, as `mnistry train` writes it")
     config = read_json(path / CONFIG)
     if not isinstance(config, dict) or "schema" not in config:

@@ -28,7 +28,15 @@ from mnistry.model import build, logits_of
 from mnistry.optimizer import make_optimizer
 from mnistry.prepare import flatten, scale
 from mnistry.recipe import Optimizer, Recipe, Validation, describe_layers, load_recipe
-from mnistry.run import History, Run, check_history, fill_network, network_arrays, recipe_of
+from mnistry.run import (
+    History,
+    Run,
+    check_history,
+    data_of,
+    fill_network,
+    network_arrays,
+    recipe_of,
+)
 from mnistry.version import __version__
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
@@ -168,7 +176,8 @@ def resume(path: str | os.PathLike[str], progress: Callable[[Progress], None] | 
     if (folder / runfolder.WEIGHTS).exists():
         raise UsageError(f"{folder}: its training is finished; start another with: mnistry train")
     runfolder.remove_part_files(folder)
-    described = _checked(config, folder)
+    _check_config(config, folder)
+    described = data_of(config, folder)
     if described["place"] is None:
         raise UsageError(f"{folder}: was started on arrays, which are gone; train again")
     splits = load_dataset(described["place"], described["data_dir"])
@@ -189,20 +198,12 @@ def _threads_for(recipe: Recipe) -> int:
     return 1 if sum(uses) * recipe.batch_size < _SMALL else torch.get_num_threads()
 
 
-def _checked(config: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """What a config says of its data, if that and the rest of it can be used."""
+def _check_config(config: dict[str, Any], folder: Path) -> None:
     try:
         _check_setup(config["seed"], config["threads"], config["precision"])
         resolve_device(config["device"])
-        described: dict[str, Any] = config["data"]
-        for name in ("place", "data_dir", "sha256"):
-            if not isinstance(described[name], str | None):
-                raise TypeError(f"data: {name} is {described[name]!r}")
-        return described
     except (KeyError, TypeError, UsageError) as error:
-        raise ModelError(
-            f"{folder / runfolder.CONFIG}: is damaged ({error}); train again"
-        ) from error
+        raise ModelError(f"{folder / runfolder.CONFIG}: cannot be used ({error})") from error
 
 
 def _check_setup(seed: object, threads: object, precision: object) -> None:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from mnistry.errors import ModelError
-from mnistry.model import build, logits_of, parameter_count, summarise
+from mnistry.model import build, logits_of, summarise
 from mnistry.recipe import PRESETS, Conv, Dense, Flatten, MaxPool, Recipe, describe_layers
 
 COUNTS = {
@@ -71,7 +71,7 @@ def test_a_convolution_of_many_channels() -> None:
 def test_parameter_counts_are_the_tutorials(name: str) -> None:
     preset = PRESETS[name]
     network = build(preset)
-    assert parameter_count(network) == COUNTS[name]
+    assert sum(p.numel() for p in network.parameters()) == COUNTS[name]
     assert not callable(preset.network)
     table = describe_layers(preset.network)
     assert sum(row.parameters for row in table) == COUNTS[name]
@@ -136,9 +136,9 @@ def test_the_table_of_an_own_module() -> None:
         "head": ("Linear", (10,), 27_050),
     }
     assert list(rows) == ["features.0", "features.1", "features.2", "drop", "head"]
-    assert parameter_count(network) == 40 + 8 + 27_050
+    assert sum(p.numel() for p in network.parameters()) == 40 + 8 + 27_050
     network.head.weight.requires_grad_(False)
-    assert parameter_count(network) == 40 + 8 + 10
+    assert sum(p.numel() for p in network.parameters()) == 40 + 8 + 10
     assert network.training
     assert not any(module._forward_hooks for module in network.modules())
     assert network.features[1].num_batches_tracked == 0

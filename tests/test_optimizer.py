@@ -7,6 +7,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from mnistry import optimizer
 from mnistry.errors import UsageError
 from mnistry.optimizer import make_optimizer
 
@@ -113,3 +114,22 @@ def test_the_state_is_all_that_it_remembers(name: str) -> None:
 def test_an_unknown_optimiser() -> None:
     with pytest.raises(UsageError, match="'adagrad'; expected one of adam, rmsprop, sgd"):
         make_optimizer("adagrad", torch.zeros(3), 0.1)
+
+
+@pytest.mark.parametrize("name", ["adam", "rmsprop"])
+def test_devices_without_a_fused_kernel_do_the_same(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    generator = torch.Generator().manual_seed(3)
+    start = torch.randn(1000, generator=generator)
+    gradients = torch.randn(20, 1000, generator=generator)
+    ends = []
+    for devices in (("cpu",), ()):
+        monkeypatch.setattr(optimizer, "ADAM_KERNEL", devices)
+        monkeypatch.setattr(optimizer, "ADAGRAD_KERNEL", devices)
+        rule, parameters = make_optimizer(name, start, 0.01), start.clone()
+        for gradient in gradients:
+            rule.step(parameters, gradient * rule.gradient_scale)
+        ends.append(parameters)
+    torch.testing.assert_close(ends[0], ends[1], rtol=0, atol=1e-6)
+    assert (ends[0] - start).abs().min() > 1e-3

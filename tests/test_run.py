@@ -18,7 +18,8 @@ from mnistry.errors import MnistryError, ModelError, UsageError
 from mnistry.recipe import Recipe
 from mnistry.run import Run, load_run
 from mnistry.runfolder import CHECKPOINT, CONFIG, CURVES, HISTORY, WEIGHTS
-from mnistry.training import Progress, resume, train
+from mnistry.trainer import Progress
+from mnistry.training import resume, train
 
 DATA = make_digits(120, 40)
 IMAGES = DATA[1][0]

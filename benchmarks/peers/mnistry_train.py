@@ -2,7 +2,7 @@
 
 It finds the IDX files where `MNISTRY_DATA` says. `mnistry.train` also imports PyTorch, loads and
 writes, so the training time is the sum of its epochs' (validation included); that of the whole
-call is kept beside it. How many threads it uses is left to it, as a user would: it finds as many cores as the
+call is kept beside it. How many threads it uses is left to it: it finds as many cores as the
 benchmark leaves to everybody, and takes one thread where a network is too small for more.
 """
 

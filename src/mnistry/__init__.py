@@ -18,7 +18,8 @@ from mnistry.version import __version__
 # How long the threads of a computation spin while they wait for each other, before they sleep.
 # OpenMP's own choice spins so long that one other busy program makes a small network's training
 # ten to fifty times slower. It is read when PyTorch is loaded.
-os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+if "OMP_WAIT_POLICY" not in os.environ:
+    os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
 _PLACES = {
     "dataset": ("Dataset", "DataSplits", "load_data", "load_dataset"),
@@ -53,7 +54,8 @@ _PLACES = {
         "load_recipe",
     ),
     "run": ("Run", "load_run"),
-    "training": ("Progress", "resume", "train"),
+    "trainer": ("Progress",),
+    "training": ("resume", "train"),
 }
 _HOMES = {name: module for module, names in _PLACES.items() for name in names}
 
@@ -90,7 +92,8 @@ if TYPE_CHECKING:
         load_recipe,
     )
     from mnistry.run import Run, load_run
-    from mnistry.training import Progress, resume, train
+    from mnistry.trainer import Progress
+    from mnistry.training import resume, train
 
 __all__ = [
     "PRESETS",

@@ -172,7 +172,7 @@ def load_dataset(
     if source := CATALOGUE.get(name):
         arrays, origin = load_source(source, data_dir, progress)
         train, test = (_part(arrays, part, source.classes, origin) for part in ("train", "test"))
-        kept = None if data_dir is None else str(Path(data_dir).absolute())
+        kept = None if data_dir is None else str(Path(data_dir).expanduser().absolute())
         return DataSplits(train, test, name, origin, name, kept, source.sha256)
     known = ", ".join(CATALOGUE)
     if data_dir is not None:
@@ -210,7 +210,7 @@ def as_splits(data: Data, data_dir: str | os.PathLike[str] | None = None) -> Dat
     try:
         (x_train, y_train), (x_test, y_test) = data
         labels = [np.asarray(y) for y in (y_train, y_test)]
-        count = max(10, int(max(y.max() for y in labels)) + 1)
+        count = min(256, max(10, int(max(y.max() for y in labels)) + 1))
         classes = DIGITS if count == len(DIGITS) else tuple(map(str, range(count)))
         train, test = (
             Dataset(np.asarray(x), _as_uint8(y), classes)

@@ -72,10 +72,11 @@ def build(recipe: Recipe, seed: int = 0) -> nn.Module:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             module = recipe.network()
-        if not isinstance(module, nn.Module):
-            raise ModelError(
-                f"{recipe.origin}: gave {type(module).__name__}; expected a torch module"
-            )
+            if not isinstance(module, nn.Module):
+                raise ModelError(
+                    f"{recipe.origin}: gave {type(module).__name__}; expected a torch module"
+                )
+            logits_of(module, torch.zeros(1, 1, 28, 28))  # lazy layers take their shapes from it
         return module
     generator = torch.Generator().manual_seed(seed)
     network = nn.Sequential()
@@ -128,12 +129,10 @@ def summarise(network: nn.Module) -> list[LayerRow]:
     finally:
         for hook in hooks:
             hook.remove()
+    others = sum(p.numel() for p in network.parameters()) - sum(row.parameters for row in rows)
+    if others > 0:  # held by modules that have children, or by layers that are not used
+        rows.append(LayerRow("(others)", type(network).__name__, (), others))
     return rows
-
-
-def parameter_count(network: nn.Module) -> int:
-    """How many numbers training changes."""
-    return sum(p.numel() for p in network.parameters() if p.requires_grad)
 
 
 @torch.no_grad()

@@ -14,6 +14,7 @@ from torch import Tensor
 from mnistry.errors import UsageError
 
 EPSILON = 1e-7
+ADAM_KERNEL, ADAGRAD_KERNEL = ("cpu", "cuda"), ("cpu",)  # devices on which the fused one is used
 
 
 class FlatOptimizer(ABC):
@@ -54,11 +55,17 @@ class Adam(FlatOptimizer):
         self.steps += 1
         # Keras corrects the rate; PyTorch's kernel, told that it is late, corrects nothing.
         rate = self.learning_rate * (1 - 0.999**self.steps) ** 0.5 / (1 - 0.9**self.steps)
+        mean, square = self.state["mean"], self.state["square"]
+        if parameters.device.type not in ADAM_KERNEL:
+            mean.lerp_(gradient, 0.1)
+            square.lerp_(gradient.square(), 0.001)
+            parameters.addcdiv_(mean, square.sqrt().add_(EPSILON), value=-rate)
+            return
         torch._fused_adam_(
             [parameters],
             [gradient],
-            [self.state["mean"]],
-            [self.state["square"]],
+            [mean],
+            [square],
             [],
             [self._late],
             lr=rate,
@@ -96,7 +103,7 @@ class RMSprop(FlatOptimizer):
         self.steps += 1
         square = self.state["square"]
         torch.add(self._refill, square, alpha=0.9, out=square)
-        if parameters.is_cpu:
+        if parameters.device.type in ADAGRAD_KERNEL:
             torch._fused_adagrad_(
                 [parameters],
                 [gradient],

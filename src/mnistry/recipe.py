@@ -1,5 +1,6 @@
 """Recipes: everything that decides a training, as plain data, and the presets of the tutorials."""
 
+import hashlib
 import importlib.util
 import math
 import os
@@ -19,8 +20,9 @@ Initializer = Literal["glorot_uniform", "he_uniform"]
 Optimizer = Literal["adam", "rmsprop", "sgd"]
 Validation = Literal["none", "split", "test"]
 
-OPTIMIZERS: tuple[Optimizer, ...] = ("adam", "rmsprop", "sgd")
-VALIDATIONS: tuple[Validation, ...] = ("none", "split", "test")
+Labels = Literal["sparse", "one-hot"]
+Device = Literal["auto", "cpu", "cuda", "mps"]
+Precision = Literal["auto", "float32", "bfloat16"]
 
 
 @dataclass(frozen=True)
@@ -89,14 +91,17 @@ class Recipe:
     learning_rate: float = 0.001
     batch_size: int = 32
     epochs: int = 5
-    labels: Literal["sparse", "one-hot"] = "sparse"
+    labels: Labels = "sparse"
     validation: Validation = "none"
     source: str = ""
     reported: str = ""
     origin: str = ""
 
     def __post_init__(self) -> None:
-        for name, choices in (("optimizer", OPTIMIZERS), ("validation", VALIDATIONS)):
+        if not self.name or {"/", "\\", "\0"} & set(self.name) or self.name[0] == ".":
+            raise UsageError(f"name is {self.name!r}; expected one that a folder can have")
+        kinds = (("optimizer", Optimizer), ("validation", Validation), ("labels", Labels))
+        for name, choices in ((name, get_args(kind)) for name, kind in kinds):
             found = getattr(self, name)
             if found not in choices:
                 raise UsageError(f"{name} is {found!r}; expected one of {', '.join(choices)}")
@@ -105,7 +110,7 @@ class Recipe:
             raise UsageError(f"learning_rate is {rate!r}; expected a number above 0, below 1e30")
         for name in ("batch_size", "epochs"):
             found = getattr(self, name)
-            if not isinstance(found, int) or found < 1:
+            if type(found) is not int or not 1 <= found < 10**9:
                 raise UsageError(f"{name} is {found!r}; expected a whole number of at least 1")
         if not callable(self.network):
             describe_layers(self.network)
@@ -152,13 +157,19 @@ class Recipe:
         """The recipe as JSON can hold it; `from_dict` reads it back."""
         record = {f.name: getattr(self, f.name) for f in fields(self)}
         if callable(self.network):
-            return record | {"network": None}
+            return record | {"network": None, "origin_sha256": _file_sha256(self.origin)}
         layers = [{"layer": type(layer).__name__.lower()} | asdict(layer) for layer in self.network]
         return record | {"network": layers}
 
     @classmethod
-    def from_dict(cls, record: Mapping[str, Any]) -> "Recipe":
+    def from_dict(
+        cls, record: Mapping[str, Any], network: "Callable[[], nn.Module] | None" = None
+    ) -> "Recipe":
         """Reads what `to_dict` wrote; a network from a file is read again from that file.
+
+        Args:
+            record: The recipe as a dictionary.
+            network: For a network that came from no file, the function that makes it.
 
         Raises:
             UsageError: It is no recipe, or the file of the network is gone.
@@ -168,7 +179,18 @@ class Recipe:
         values = dict(record)
         try:
             if values.get("network") is None:
-                values["network"] = load_recipe(values["origin"]).network
+                if not (network or values["origin"]):
+                    raise UsageError(
+                        "its network is a torch module that came from no file; give the function "
+                        "that makes it as `network`"
+                    )
+                known = values.pop("origin_sha256", "")
+                if not network and _file_sha256(values["origin"]) != known:
+                    raise UsageError(
+                        f"{values['origin']}: is gone or has changed since; bring that file back, "
+                        "or give the function that makes the network as `network`"
+                    )
+                values["network"] = network or load_recipe(values["origin"]).network
             else:
                 kinds = {kind.__name__.lower(): kind for kind in LAYERS}
                 values["network"] = tuple(
@@ -178,6 +200,14 @@ class Recipe:
             return cls(**values)
         except (KeyError, TypeError, AttributeError) as error:
             raise UsageError(f"a recipe has an unknown or missing part: {error}") from None
+
+
+def _file_sha256(origin: str) -> str:
+    """The hash of the file in "FILE.py:NAME"; empty where there is none."""
+    try:
+        return hashlib.sha256(Path(origin.rpartition(":")[0]).read_bytes()).hexdigest()
+    except OSError:
+        return ""
 
 
 def _numbers(layer: Layer) -> list[str]:
@@ -352,12 +382,16 @@ def load_recipe(spec: str) -> Recipe:
 def _function(path: Path, name: str) -> Callable[[], Any]:
     if not os.path.isfile(path):  # unlike pathlib, it takes a name that is too long
         raise UsageError(f"{path}: no such file; expected FILE.py:NAME")
-    spec = importlib.util.spec_from_file_location(path.stem, path)
+    spec = importlib.util.spec_from_file_location(f"mnistry_user_{path.stem}", path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    sys.modules.setdefault(path.stem, module)  # dataclasses look their module up by its name
-    _call(lambda: spec.loader.exec_module(module), str(path))  # type: ignore[union-attr]
+    sys.modules[spec.name] = module  # dataclasses look their module up by its name
+    sys.path.insert(0, str(path.resolve().parent))  # it may import a file beside it
+    try:
+        _call(lambda: spec.loader.exec_module(module), str(path))  # type: ignore[union-attr]
+    finally:
+        sys.path.remove(str(path.resolve().parent))
     make = getattr(module, name, None)
     if not callable(make):
         raise UsageError(f"{path} has no function {name}; expected FILE.py:NAME")

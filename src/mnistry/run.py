@@ -1,6 +1,7 @@
 """A run: a trained network with its recipe and history, to evaluate, predict, save and load."""
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,7 @@ class Run:
         network: The trained network, on the CPU.
         history: A record for each epoch: epoch, loss, accuracy (mean over the epoch's images as
             they were trained on, as Keras reports it), val_loss and val_accuracy where there was
-            validation, seconds.
+            validation, seconds, and whether it is repeatable (the same bits from the same seed).
         config: What config.json holds: recipe, seed, threads, device, precision, data and its
             hash, versions, hardware.
         path: Its run folder, or None.
@@ -64,10 +65,12 @@ class Run:
             UsageError: Images of another shape, dtype or range.
         """
         array = as_images(images)
-        rows = [
-            logits_of(self.network, torch.from_numpy(scale(part)).unsqueeze(1)).softmax(1).numpy()
-            for part in np.split(array, range(_BATCH, len(array), _BATCH))
-        ]
+        rows = []
+        for part in np.split(array, range(_BATCH, len(array), _BATCH)):
+            pixels = torch.from_numpy(
+                scale(part).copy()
+            )  # what is given may be turned or read-only
+            rows.append(logits_of(self.network, pixels.unsqueeze(1)).softmax(1).numpy())
         return np.concatenate(rows)
 
     def evaluate(
@@ -88,6 +91,11 @@ class Run:
                 raise UsageError("data: the run was trained on arrays; give what to score it on")
             data, data_dir = own["place"], data_dir or own["data_dir"]
         splits = as_splits(data, data_dir)
+        if splits.test.classes != self.classes:
+            raise ModelError(
+                f"{splits.name}: has the classes {', '.join(splits.test.classes)}; expected those "
+                f"that the run was trained on, {', '.join(self.classes)}"
+            )
         return evaluate(self.predict, splits.test, f"{splits.name} test")
 
     def save(self, path: str | os.PathLike[str]) -> Path:
@@ -102,7 +110,11 @@ class Run:
         """
         folder = Path(path)
         runfolder.make_run_folder(folder, self.config)
-        self.write_results(folder)
+        try:
+            self.write_results(folder)
+        except BaseException:
+            runfolder.remove_run_folder(folder)
+            raise
         return folder
 
     def write_results(self, folder: Path) -> None:
@@ -165,32 +177,44 @@ def data_of(config: dict[str, Any], path: Path) -> dict[str, Any]:
     return dict(data)
 
 
-def recipe_of(config: dict[str, Any], path: Path) -> Recipe:
+def recipe_of(
+    config: dict[str, Any], path: Path, network: Callable[[], nn.Module] | None = None
+) -> Recipe:
     """The recipe that a run folder's config holds.
+
+    Args:
+        config: What config.json holds.
+        path: The run folder.
+        network: For a network that came from no file, the function that makes it.
 
     Raises:
         ModelError: It holds none that can be used.
     """
     try:
-        return Recipe.from_dict(config["recipe"])
-    except (KeyError, UsageError) as error:
+        origin = Path(config["recipe"].get("origin") or "/").parent
+        if not origin.is_absolute() or path.resolve() in (origin, *origin.parents):
+            raise UsageError("the file of its network lies in the run folder itself")
+        return Recipe.from_dict(config["recipe"], network)
+    except (KeyError, AttributeError, TypeError, UsageError) as error:
         raise ModelError(f"{path / runfolder.CONFIG}: has no usable recipe ({error})") from error
 
 
-def load_run(path: str | os.PathLike[str]) -> Run:
+def load_run(path: str | os.PathLike[str], network: Callable[[], nn.Module] | None = None) -> Run:
     """Reads a finished run from its folder.
 
-    A run of a network from a file needs that file where it was: its code is run again.
+    A run of a network from a file needs that file where it was, unchanged: its code is run again.
+    So load only runs whose config you trust; runs of presets and of layers run no code.
 
     Args:
         path: A run folder, as `train` and `Run.save` write it.
+        network: For a network that came from no file, the function that makes it.
 
     Raises:
         ModelError: It is no run folder, is damaged, or its training did not finish.
     """
     folder = Path(path)
     config = runfolder.read_config(folder)
-    recipe = recipe_of(config, folder)
+    recipe = recipe_of(config, folder, network)
     data_of(config, folder)
     if not (folder / runfolder.WEIGHTS).exists():
         raise ModelError(

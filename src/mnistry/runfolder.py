@@ -13,7 +13,9 @@ reads one sees it whole or not at all, at whatever instant the writer is killed.
 import json
 import os
 import secrets
+import zlib
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +78,15 @@ def read_json(path: Path) -> Any:
 def write_arrays(path: Path, arrays: Arrays, notes: Mapping[str, str] | None = None) -> None:
     """Writes named arrays and notes as safetensors, whole or not at all; raises `StorageError`."""
     whole = {name: np.asarray(array, order="C") for name, array in arrays.items()}
-    write_file(path, _safetensors().save(whole, dict(notes or {})))
+    write_file(path, _safetensors().save(whole, {**(notes or {}), "crc32": _checksum(whole)}))
+
+
+def _checksum(arrays: Arrays) -> str:
+    """Of all numbers, by name: safetensors itself would not notice one that changed."""
+    checksum = 0
+    for name in sorted(arrays):
+        checksum = zlib.crc32(arrays[name].tobytes(), checksum)
+    return f"{checksum:08x}"
 
 
 def read_arrays(path: Path) -> tuple[dict[str, np.ndarray[Any, Any]], dict[str, str]]:
@@ -100,6 +110,8 @@ def read_arrays(path: Path) -> tuple[dict[str, np.ndarray[Any, Any]], dict[str, 
         raise ModelError(
             f"{path}: is damaged or of another kind ({error}); expected safetensors. Train again"
         ) from error
+    if notes.get("crc32") != _checksum(arrays):
+        raise ModelError(f"{path}: is damaged (its CRC-32 is another); train again")
     return arrays, notes
 
 
@@ -133,6 +145,15 @@ def check_arrays(path: Path, found: Arrays, expected: Arrays) -> None:
             raise ModelError(f"{path}: {name} holds numbers that are not finite; train again")
 
 
+def check_free(path: Path) -> None:
+    """Raises `UsageError` where there is something at a place already, but for an empty folder."""
+    if os.path.lexists(path) and not (path.is_dir() and not os.listdir(path)):
+        raise UsageError(
+            f"{path}: is there already, and nothing is overwritten; name another --out, or go on "
+            "with it by --resume if it is a run that was stopped"
+        )
+
+
 def make_run_folder(path: Path, config: Mapping[str, Any]) -> None:
     """Makes a run folder with its config.json in it, both at once.
 
@@ -140,11 +161,7 @@ def make_run_folder(path: Path, config: Mapping[str, Any]) -> None:
         UsageError: There is something at that place already.
         StorageError: It cannot be made.
     """
-    if os.path.lexists(path) and not (path.is_dir() and not os.listdir(path)):
-        raise UsageError(
-            f"{path}: is there already, and nothing is overwritten; name another --out, or go on "
-            "with it by --resume if it is a run that was stopped"
-        )
+    check_free(path)
     path = path.absolute()
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:
@@ -152,6 +169,8 @@ def make_run_folder(path: Path, config: Mapping[str, Any]) -> None:
         temporary.mkdir()
         try:
             write_json(temporary / CONFIG, {"schema": SCHEMA, **config})
+            if path.is_dir():
+                path.rmdir()  # it is empty; not every system renames onto a folder
             temporary.rename(path)
         except BaseException:
             (temporary / CONFIG).unlink(missing_ok=True)
@@ -161,6 +180,15 @@ def make_run_folder(path: Path, config: Mapping[str, Any]) -> None:
         raise StorageError(
             f"{path}: the run folder cannot be made ({error.strerror or error}); name another --out"
         ) from error
+
+
+def remove_run_folder(path: Path) -> None:
+    """Removes a run folder's own files, and the folder where it holds nothing else."""
+    for name in (CONFIG, HISTORY, CURVES, WEIGHTS, CHECKPOINT):
+        (path / name).unlink(missing_ok=True)
+    remove_part_files(path)
+    with suppress(OSError):
+        path.rmdir()
 
 
 def next_run_folder(recipe: str, root: Path = Path("runs")) -> Path:

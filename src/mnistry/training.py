@@ -1,66 +1,40 @@
-"""The training loop: a recipe and a data set in, a `Run` out."""
+"""Training, from what is asked for to a finished `Run`: setting up, stopping, going on."""
 
 import gc
-import itertools
-import json
 import math
 import os
 import platform
-import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 import torch
-import torch.nn.functional as F
-from torch import Tensor
 
 from mnistry import runfolder
-from mnistry.backprop import WrittenGradient, can_write, flatten_parameters
-from mnistry.dataset import Data, Dataset, DataSplits, as_splits, load_dataset
+from mnistry.dataset import Data, DataSplits, as_splits, load_dataset
 from mnistry.errors import DataError, ModelError, UsageError
-from mnistry.metrics import EPSILON
-from mnistry.model import build, logits_of
-from mnistry.optimizer import make_optimizer
-from mnistry.prepare import flatten, scale
-from mnistry.recipe import Optimizer, Recipe, Validation, describe_layers, load_recipe
-from mnistry.run import (
-    History,
-    Run,
-    check_history,
-    data_of,
-    fill_network,
-    network_arrays,
-    recipe_of,
+from mnistry.recipe import (
+    Device,
+    Optimizer,
+    Precision,
+    Recipe,
+    Validation,
+    describe_layers,
+    load_recipe,
 )
+from mnistry.run import Run, data_of, recipe_of
+from mnistry.trainer import Progress, Trainer, is_out_of_memory
 from mnistry.version import __version__
 
-Device = Literal["auto", "cpu", "cuda", "mps"]
-Precision = Literal["auto", "float32", "bfloat16"]
+if TYPE_CHECKING:
+    from torch import nn
 
-_TELL_EVERY = 0.1  # seconds between two reports of progress
-_STEPS_AT_A_TIME = 32
 _SMALL = 5_000_000  # multiply-adds of a batch forwards, below which one thread is as fast as two
 _MOST_THREADS = 1024
-_SCORE_BATCH = 1000  # validation images at a time
-
-
-@dataclass(frozen=True)
-class Progress:
-    """How far a training is: `done` of `total` images in epoch `epoch` of `epochs` (from 1).
-
-    At an epoch's end `record` is its history record; before, it is None.
-    """
-
-    epoch: int
-    epochs: int
-    done: int
-    total: int
-    record: Mapping[str, float] | None = None
 
 
 def train(
@@ -101,7 +75,8 @@ def train(
         threads: How many threads compute. By default as many as PyTorch takes, but one for a
             network so small that several would spend their time waiting for each other.
         device: "auto" takes a CUDA GPU where there is one, else the CPU.
-        precision: "auto" takes bfloat16 where the device has it in hardware and it is faster.
+        precision: "auto" takes bfloat16 where the device has it in hardware, but float32 on a CPU
+            for networks such as the tutorials', whose step is written out.
         out: A run folder to write as it goes, so that `resume` can finish what was stopped;
             nothing is written if left out.
         progress: Is told, ten times a second and at each epoch's end, how far it is.
@@ -124,6 +99,8 @@ def train(
     recipe = replace(recipe, **{k: v for k, v in chosen.items() if v is not None})
     _check_setup(seed, threads, precision)
     place = resolve_device(device)
+    if out is not None:
+        runfolder.check_free(Path(out))
     splits = as_splits(data, data_dir)
     recipe = recipe.with_classes(len(splits.train.classes))
     config = {
@@ -131,7 +108,7 @@ def train(
         "seed": seed,
         "threads": threads or _threads_for(recipe),
         "device": place,
-        "precision": precision,
+        "precision": precision,  # the trainer says what "auto" means
         "repeatable": place == "cpu",
         "data": {
             "name": splits.name,
@@ -150,13 +127,14 @@ def train(
         },
         "hardware": _hardware(place),
     }
-    folder = None if out is None else Path(out)
-    if folder:
-        runfolder.make_run_folder(folder, config)
-    return _train(recipe, splits, config, folder, progress)
+    return _train(recipe, splits, config, None if out is None else Path(out), progress)
 
 
-def resume(path: str | os.PathLike[str], progress: Callable[[Progress], None] | None = None) -> Run:
+def resume(
+    path: str | os.PathLike[str],
+    progress: Callable[[Progress], None] | None = None,
+    network: "Callable[[], nn.Module] | None" = None,
+) -> Run:
     """Finishes a training that was stopped, from its last whole epoch.
 
     In float32 on a CPU the result is, bit for bit, that of a training that was not stopped.
@@ -164,6 +142,7 @@ def resume(path: str | os.PathLike[str], progress: Callable[[Progress], None] | 
     Args:
         path: The run folder.
         progress: As for `train`.
+        network: For a network that came from no file, the function that makes it.
 
     Raises:
         UsageError: The run is finished already.
@@ -172,7 +151,7 @@ def resume(path: str | os.PathLike[str], progress: Callable[[Progress], None] | 
     """
     folder = Path(path)
     config = runfolder.read_config(folder)
-    recipe = recipe_of(config, folder)
+    recipe = recipe_of(config, folder, network)
     if (folder / runfolder.WEIGHTS).exists():
         raise UsageError(f"{folder}: its training is finished; start another with: mnistry train")
     runfolder.remove_part_files(folder)
@@ -245,12 +224,14 @@ def _train(
     trainer = None
     try:
         with _computing(config["threads"]):
-            trainer = _Trainer(recipe, splits, config)
+            trainer = Trainer(recipe, splits, config)
+            if folder and not (folder / runfolder.CONFIG).exists():
+                runfolder.make_run_folder(folder, trainer.config)
             if folder and (folder / runfolder.CHECKPOINT).exists():
                 trainer.read(folder / runfolder.CHECKPOINT)
             while len(trainer.history) < recipe.epochs:
                 trainer.epoch(progress or (lambda _: None))
-                if folder and len(trainer.history) < recipe.epochs:
+                if folder:
                     trainer.write(folder / runfolder.CHECKPOINT)
             run = trainer.finish()
     except BaseException as error:
@@ -258,6 +239,8 @@ def _train(
         while cause:
             traceback.clear_frames(cause.__traceback__)  # they hold tensors on the device
             cause = cause.__cause__ or cause.__context__
+        if is_out_of_memory(error):
+            raise MemoryError(f"{recipe.name}: its network does not fit the memory") from error
         raise
     finally:
         if trainer:
@@ -274,200 +257,27 @@ def _train(
 
 @contextmanager
 def _computing(threads: int) -> Iterator[None]:
-    """So many threads; and numbers too small for the format become 0.
+    """So many threads, the caller's defaults set aside, and numbers too small become 0.
 
     Averages that decay towards 0 end among those numbers, which cost a CPU a hundred times more.
     """
-    before = torch.get_num_threads()
+    before, dtype = torch.get_num_threads(), torch.get_default_dtype()
     flushing = (torch.tensor(1e-39) * 1.5).item() == 0
     torch.set_num_threads(threads)
     torch.set_flush_denormal(True)
+    torch.set_default_dtype(torch.float32)
     try:
         yield
     finally:
+        torch.set_default_dtype(dtype)
         torch.set_num_threads(before)
         torch.set_flush_denormal(flushing)
-
-
-class _Trainer:
-    """A training's tensors: data, network, optimiser; all on the device until `finish`."""
-
-    def __init__(self, recipe: Recipe, splits: DataSplits, config: Mapping[str, Any]) -> None:
-        self.recipe, self.config, self.history = recipe, dict(config), History()
-        self.device = torch.device(config["device"])
-        train, self.validation = splits.train, None
-        if recipe.validation == "split":
-            train, held_out = train.split(max(1, len(train) // 10), seed=0)
-            self.validation = self._on_device(held_out)
-        elif recipe.validation == "test":
-            self.validation = self._on_device(splits.test)
-        self.images, self.labels = self._on_device(train)
-        self.classes = len(train.classes)
-        self.network = build(recipe, config["seed"]).to(self.device)
-        self._check_outputs()
-        self.trainable = [p for p in self.network.parameters() if p.requires_grad]
-        if not self.trainable:
-            raise ModelError(
-                f"{recipe.name}: the network has no parameters; there is none to train"
-            )
-        self.parameters, self.gradient = flatten_parameters(self.trainable)
-        self.optimizer = make_optimizer(recipe.optimizer, self.parameters, recipe.learning_rate)
-        self.written = can_write(self.network) and config["precision"] != "bfloat16"
-        self.bfloat16 = not self.written and _use_bfloat16(config["precision"], self.device)
-        self.probabilities = torch.empty(len(train), self.classes, device=self.device)
-
-    def _on_device(self, dataset: Dataset) -> tuple[Tensor, Tensor]:  # (n, 784), (n,)
-        images = torch.from_numpy(scale(flatten(dataset.images))).to(self.device)
-        return images, torch.from_numpy(dataset.labels.astype(np.int64)).to(self.device)
-
-    def _check_outputs(self) -> None:
-        outputs = logits_of(self.network, self.images[:2].view(-1, 1, 28, 28)).shape[1]
-        if outputs != self.classes:
-            raise ModelError(
-                f"{self.recipe.name}: the network gives {outputs} numbers an image; expected "
-                f"{self.classes}, one for each class"
-            )
-
-    def epoch(self, progress: Callable[[Progress], None]) -> None:
-        """Trains on every image once, in an order that the seed and the epoch's number decide."""
-        started = time.perf_counter()
-        number, total = len(self.history) + 1, len(self.labels)
-        seeds = np.random.SeedSequence((self.config["seed"], number))
-        seed = int(seeds.generate_state(1, np.uint64)[0] >> np.uint64(1))
-        order = torch.randperm(total, generator=torch.Generator().manual_seed(seed))
-        order = order.to(self.device)
-        told = started
-        gpus = [torch.cuda.current_device()] if self.device.type == "cuda" else []
-        with torch.random.fork_rng(devices=gpus):  # a network of the user's own may use dropout
-            torch.manual_seed(seed)
-            for done in self._written_steps(order) if self.written else self._steps(order):
-                now = time.perf_counter()
-                if now - told > _TELL_EVERY:
-                    told = now
-                    progress(Progress(number, self.recipe.epochs, done, total))
-        loss, accuracy = _figures(self.probabilities, self.labels[order])
-        if not (np.isfinite(loss) and self.parameters.isfinite().all()):
-            raise ModelError(
-                f"{self.recipe.name}: the training diverged in epoch {number} (loss {loss}); "
-                f"try a --learning-rate below {self.recipe.learning_rate}"
-            )
-        record = {"epoch": number, "loss": loss, "accuracy": accuracy}
-        if self.validation:
-            record["val_loss"], record["val_accuracy"] = self._score(*self.validation)
-        record["seconds"] = time.perf_counter() - started
-        record["repeatable"] = self.device.type == "cpu"
-        self.history.append(record)
-        progress(Progress(number, self.recipe.epochs, total, total, record))
-
-    def _written_steps(self, order: Tensor) -> Iterator[int]:
-        size, scale_ = self.recipe.batch_size, self.optimizer.gradient_scale
-        steps = zip(order.split(size), self.probabilities.split(size), strict=True)
-        done, batch = 0, 0
-        while chunk := list(itertools.islice(steps, _STEPS_AT_A_TIME)):
-            with torch.inference_mode():  # entered seldom: it costs as much as a small product
-                for indices, probabilities in chunk:
-                    if len(indices) != batch:  # the first one, and a smaller last one
-                        batch = len(indices)
-                        gradient = WrittenGradient(self.network, batch, scale_)  # type: ignore[arg-type]
-                        one_hot = F.one_hot(self.labels, self.classes) * -gradient.scale
-                        x = torch.empty(batch, self.images.shape[1])
-                        y = torch.empty(batch, self.classes)
-                    torch.index_select(self.images, 0, indices, out=x)
-                    torch.index_select(one_hot, 0, indices, out=y)
-                    gradient(x, y, probabilities)
-                    self.optimizer.step(self.parameters, self.gradient)
-                    done += batch
-            yield done
-
-    def _steps(self, order: Tensor) -> Iterator[int]:
-        size, scale_ = self.recipe.batch_size, self.optimizer.gradient_scale
-        steps = zip(order.split(size), self.probabilities.split(size), strict=True)
-        self.network.train()
-        done = 0
-        for indices, probabilities in steps:
-            x, y = self.images[indices].view(-1, 1, 28, 28), self.labels[indices]
-            self.gradient.zero_()
-            try:
-                with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
-                    logits = self.network(x)
-                loss = F.cross_entropy(logits.float(), y)
-                (loss * scale_).backward()
-            except Exception as error:  # whatever a user's own network raises
-                raise ModelError(
-                    f"{self.recipe.name}: the network fails in training, on {len(y)} images: "
-                    f"{type(error).__name__}: {error}"
-                ) from error
-            with torch.no_grad():
-                self.optimizer.step(self.parameters, self.gradient)
-                probabilities.copy_(logits.float().softmax(1))
-            done += len(y)
-            yield done
-
-    def _score(self, images: Tensor, labels: Tensor) -> tuple[float, float]:
-        parts = images.view(-1, 1, 28, 28).split(_SCORE_BATCH)
-        logits = torch.cat([logits_of(self.network, part) for part in parts])
-        return _figures(logits.softmax(1), labels)
-
-    def write(self, path: Path) -> None:
-        """Writes everything that the next epoch depends on."""
-        arrays = {f"network.{name}": a for name, a in network_arrays(self.network).items()}
-        for name, tensor in self.optimizer.state.items():
-            arrays[f"optimizer.{name}"] = tensor.cpu().numpy()
-        notes = {"history": json.dumps(self.history), "steps": str(self.optimizer.steps)}
-        runfolder.write_arrays(path, arrays, notes)
-
-    def read(self, path: Path) -> None:
-        """Reads what `write` wrote."""
-        arrays, notes = runfolder.read_arrays(path)
-        network = {n.removeprefix("network."): a for n, a in arrays.items() if n[0] == "n"}
-        state = {n.removeprefix("optimizer."): a for n, a in arrays.items() if n[0] == "o"}
-        expected = {name: t.cpu().numpy() for name, t in self.optimizer.state.items()}
-        runfolder.check_arrays(path, state, expected)
-        fill_network(self.network, network, path)
-        for name, tensor in self.optimizer.state.items():
-            tensor.copy_(torch.from_numpy(state[name]))
-        try:
-            steps, history = int(notes["steps"]), json.loads(notes["history"])
-        except (KeyError, ValueError, RecursionError) as error:
-            raise ModelError(f"{path}: is damaged (its history: {error}); train again") from error
-        check_history(history, path)
-        each = -(-len(self.labels) // self.recipe.batch_size)
-        if steps != each * len(history):
-            raise ModelError(f"{path}: is damaged ({steps} steps in its history); train again")
-        self.optimizer.steps = steps
-        self.history.extend(history)
-
-    def finish(self) -> Run:
-        """The trained network, on the CPU, in memory of its own."""
-        for parameter in self.trainable:
-            parameter.data = parameter.data.clone()
-            parameter.grad = None
-        return Run(self.recipe, self.network.cpu().eval(), self.history, self.config)
-
-
-def _figures(probabilities: Tensor, labels: Tensor) -> tuple[float, float]:
-    """Mean cross-entropy and accuracy, as Keras reports them."""
-    chosen = probabilities.gather(1, labels[:, None]).double()
-    right = probabilities.argmax(1) == labels
-    return (
-        float(-chosen.clamp(EPSILON, 1 - EPSILON).log().mean()),
-        float(right.double().mean()),
-    )
-
-
-def _use_bfloat16(precision: str, device: torch.device) -> bool:
-    """Whether to compute in bfloat16: asked for, or in hardware where "auto" decides."""
-    if precision != "auto":
-        return precision == "bfloat16"
-    if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    return device.type == "cpu" and torch.cpu._is_avx512_bf16_supported()
 
 
 def _hardware(device: str) -> dict[str, Any]:
     name = platform.processor() or platform.machine()
     cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.is_file():
+    with suppress(OSError):  # Linux alone has it
         lines = cpuinfo.read_text(errors="replace").splitlines()
         names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
         name = names[0] if names else name

@@ -3,7 +3,7 @@
 import shlex
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -22,18 +22,14 @@ from mnistry.cli.console import (
 )
 from mnistry.cli.look import describe_network, parse_settings
 from mnistry.errors import UsageError
-from mnistry.recipe import PRESETS, Optimizer, Validation, load_recipe
+from mnistry.recipe import PRESETS, Device, Optimizer, Precision, Validation, load_recipe
 from mnistry.runfolder import CONFIG, WEIGHTS, next_run_folder, read_config
 
 if TYPE_CHECKING:
     from mnistry.run import Run
-    from mnistry.training import Progress
+    from mnistry.trainer import Progress
 
 DEFAULT_PRESET = "nvidia-mlp"
-
-Device = Literal["auto", "cpu", "cuda", "mps"]
-Precision = Literal["auto", "float32", "bfloat16"]
-"""As `mnistry.training` has them, which loads PyTorch."""
 
 
 def train(

@@ -1,0 +1,48 @@
+"""Networks and recipes that several test files train, and how to compare what came out."""
+
+import dataclasses
+
+import torch
+from torch import Tensor, nn
+
+import mnistry
+from mnistry.recipe import PRESETS, Recipe
+
+
+def bits_of(run: mnistry.Run) -> dict[str, bytes]:
+    return {name: t.numpy().tobytes() for name, t in run.network.state_dict().items()}
+
+
+def figures_of(run: mnistry.Run) -> list[dict[str, float]]:
+    return [{k: v for k, v in record.items() if k != "seconds"} for record in run.history]
+
+
+class Own(nn.Module):
+    """A network of the user's own, with everything that could break repeatability."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.features = nn.Sequential(
+            nn.Conv2d(1, 4, 5, stride=2), nn.BatchNorm2d(4), nn.ReLU(), nn.Dropout2d(0.1)
+        )
+        self.frozen = nn.Linear(576, 48)
+        self.frozen.requires_grad_(False)
+        self.head = nn.Sequential(nn.ReLU(), nn.Dropout(0.2), nn.Linear(48, 10))
+        self.unused = nn.Parameter(torch.ones(3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.head(self.frozen(self.features(x).flatten(1)))
+        return logits
+
+
+OWN = Recipe("own", Own, learning_rate=0.01)
+NETWORKS: dict[str, Recipe] = {
+    "cnn": PRESETS["datumo-cnn"].with_settings({"filters": "4", "units": "20"}),
+    "rmsprop": PRESETS["nvidia-mlp"].with_settings({"units": "32"}),
+    "sgd": dataclasses.replace(PRESETS["vidhya-mlp"], optimizer="sgd", learning_rate=0.1),
+    "own": OWN,
+}
+
+
+class Stop(Exception):  # noqa: N818
+    pass

@@ -17,7 +17,15 @@ from digits import make_digits, write_digits
 from mnistry.errors import MnistryError, ModelError, UsageError
 from mnistry.recipe import Recipe
 from mnistry.run import Run, load_run
-from mnistry.runfolder import CHECKPOINT, CONFIG, CURVES, HISTORY, WEIGHTS
+from mnistry.runfolder import (
+    CHECKPOINT,
+    CONFIG,
+    CURVES,
+    HISTORY,
+    WEIGHTS,
+    read_arrays,
+    write_arrays,
+)
 from mnistry.trainer import Progress
 from mnistry.training import resume, train
 
@@ -69,7 +77,7 @@ def test_every_shape_and_dtype_gives_the_same(run: Run, shape: tuple[int, ...]) 
     images = IMAGES.reshape(shape)
     for form in (images, images.astype(np.float32) / np.float32(255), images / 255.0):
         np.testing.assert_array_equal(run.predict(form), expected, strict=True)
-    np.testing.assert_array_equal(run.predict(images.tolist() and images), expected)
+    np.testing.assert_array_equal(run.predict((images / 255.0).tolist()), expected)
     np.testing.assert_allclose(run.predict((images / 255).astype(np.float16)), expected, atol=5e-3)
 
 
@@ -327,8 +335,11 @@ def test_a_checkpoint_that_does_not_fit(copy: Path, old: bytes, new: bytes) -> N
 
 def test_weights_that_are_no_numbers(copy: Path, folders: Path) -> None:
     for name, path in (("stopped", CHECKPOINT), ("finished", WEIGHTS)):
-        file = copy / name / path
-        file.write_bytes(file.read_bytes()[:-4] + np.float32(np.nan).tobytes())
+        arrays, notes = read_arrays(copy / name / path)
+        last = sorted(arrays)[-1]
+        arrays[last] = arrays[last].copy()
+        arrays[last].flat[-1] = np.nan
+        write_arrays(copy / name / path, arrays, notes)
     with pytest.raises(ModelError, match=r"weights.safetensors: .* not finite"):
         load_run(copy / "finished")
     with pytest.raises(ModelError, match=r"checkpoint.safetensors: .* not finite"):
@@ -419,3 +430,64 @@ def test_very_many_changes_of_a_file(
     name: str, fuzzed: Path, mutate: Callable[[bytes], bytes]
 ) -> None:
     _fuzz(fuzzed, name, mutate)
+
+
+def test_one_changed_bit_is_noticed(copy: Path) -> None:
+    for name, path in (("stopped", CHECKPOINT), ("finished", WEIGHTS)):
+        file = copy / name / path
+        data = bytearray(file.read_bytes())
+        data[-6] ^= 1  # still a number
+        file.write_bytes(data)
+    with pytest.raises(ModelError, match=r"weights.safetensors: is damaged .*CRC-32"):
+        load_run(copy / "finished")
+    with pytest.raises(ModelError, match=r"checkpoint.safetensors: is damaged .*CRC-32"):
+        resume(copy / "stopped", progress=_stop)
+
+
+# ------------------------------------------------------------------------- odd, and not trusted
+
+
+def test_turned_and_read_only_images(run: Run) -> None:
+    scaled = (IMAGES / 255).astype(np.float32)
+    turned = scaled[:, ::-1, ::-1]
+    np.testing.assert_array_equal(run.predict(turned), run.predict(turned.copy()))
+    scaled.setflags(write=False)
+    np.testing.assert_array_equal(run.predict(scaled), run.predict(scaled.copy()))
+
+
+def test_data_of_other_classes_is_refused(run: Run) -> None:
+    with pytest.raises(ModelError, match=r"has the classes 0, 1, .* 10; expected those"):
+        run.evaluate(make_digits(classes=11))
+
+
+def test_a_module_of_no_file_is_given_again(tmp_path: Path) -> None:
+    def make() -> torch.nn.Module:
+        return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.LazyLinear(10))
+
+    data = write_digits(tmp_path / "data", make_digits(60, 20))
+    trained = train(Recipe("lazy", make), data=data, epochs=1, seed=3, out=tmp_path / "run")
+    again = train(Recipe("lazy", make), data=data, epochs=1, seed=3)
+    np.testing.assert_array_equal(trained.predict(IMAGES), again.predict(IMAGES))
+    with pytest.raises(ModelError, match="give the function that makes it as `network`"):
+        load_run(tmp_path / "run")
+    loaded = load_run(tmp_path / "run", network=make)
+    np.testing.assert_array_equal(loaded.predict(IMAGES), trained.predict(IMAGES))
+
+
+def test_a_run_folder_brings_no_code_of_its_own(tmp_path: Path) -> None:
+    source = (
+        "from torch import nn\n\n"
+        "def net():\n    return nn.Sequential(nn.Flatten(), nn.Linear(784, 10))\n"
+    )
+    (tmp_path / "net.py").write_text(source)
+    train(f"{tmp_path / 'net.py'}:net", data=make_digits(60, 20), epochs=1, out=tmp_path / "run")
+    load_run(tmp_path / "run")
+    inside = tmp_path / "run" / "net.py"
+    inside.write_text(source + f"open({str(tmp_path / 'ran')!r}, 'w')\n")
+    config = json.loads((tmp_path / "run" / CONFIG).read_text())
+    for origin in (f"{inside}:net", "net.py:net"):
+        config["recipe"]["origin"] = origin
+        (tmp_path / "run" / CONFIG).write_text(json.dumps(config))
+        with pytest.raises(ModelError, match=r"lies in the run folder|is gone or has changed"):
+            load_run(tmp_path / "run")
+    assert not (tmp_path / "ran").exists()

@@ -67,9 +67,7 @@ class Run:
         array = as_images(images)
         rows = []
         for part in np.split(array, range(_BATCH, len(array), _BATCH)):
-            pixels = torch.from_numpy(
-                scale(part).copy()
-            )  # what is given may be turned or read-only
+            pixels = torch.from_numpy(scale(part).copy())  # may be turned, or read-only
             rows.append(logits_of(self.network, pixels.unsqueeze(1)).softmax(1).numpy())
         return np.concatenate(rows)
 

@@ -22,35 +22,13 @@ from typing import Any
 import numpy as np
 
 from mnistry.errors import DependencyError, ModelError, StorageError, UsageError
+from mnistry.files import write_file
 
 SCHEMA = 1
 CONFIG, HISTORY, CURVES = "config.json", "history.json", "curves.png"
 WEIGHTS, CHECKPOINT = "weights.safetensors", "checkpoint.safetensors"
 
 Arrays = Mapping[str, np.ndarray[Any, Any]]
-
-
-def write_file(path: Path, data: bytes) -> None:
-    """Writes a file whole or not at all.
-
-    Raises:
-        StorageError: The disk is full, or the folder cannot be written to.
-    """
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
-    try:
-        try:
-            with temporary.open("xb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
-    except OSError as error:
-        raise StorageError(
-            f"{path}: cannot be written ({error.strerror or error}); what it held before is "
-            "untouched. Free some space, or name another place"
-        ) from error
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -78,12 +56,13 @@ def read_json(path: Path) -> Any:
 def write_arrays(path: Path, arrays: Arrays, notes: Mapping[str, str] | None = None) -> None:
     """Writes named arrays and notes as safetensors, whole or not at all; raises `StorageError`."""
     whole = {name: np.asarray(array, order="C") for name, array in arrays.items()}
-    write_file(path, _safetensors().save(whole, {**(notes or {}), "crc32": _checksum(whole)}))
+    notes = dict(notes or {})
+    write_file(path, _safetensors().save(whole, notes | {"crc32": _checksum(whole, notes)}))
 
 
-def _checksum(arrays: Arrays) -> str:
-    """Of all numbers, by name: safetensors itself would not notice one that changed."""
-    checksum = 0
+def _checksum(arrays: Arrays, notes: Mapping[str, str]) -> str:
+    """Of all numbers and notes: safetensors itself would not notice one that changed."""
+    checksum = zlib.crc32(json.dumps(notes, sort_keys=True).encode())
     for name in sorted(arrays):
         checksum = zlib.crc32(arrays[name].tobytes(), checksum)
     return f"{checksum:08x}"
@@ -110,7 +89,7 @@ def read_arrays(path: Path) -> tuple[dict[str, np.ndarray[Any, Any]], dict[str, 
         raise ModelError(
             f"{path}: is damaged or of another kind ({error}); expected safetensors. Train again"
         ) from error
-    if notes.get("crc32") != _checksum(arrays):
+    if notes.pop("crc32", None) != _checksum(arrays, notes):
         raise ModelError(f"{path}: is damaged (its CRC-32 is another); train again")
     return arrays, notes
 

@@ -4,9 +4,8 @@ matplotlib is imported by the first picture, and through its object API alone: n
 state, so that drawing is safe in a server or beside a user's own figures.
 """
 
+import io
 import math
-import os
-import secrets
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mnistry.errors import DependencyError, StorageError, UsageError
+from mnistry.errors import DependencyError, UsageError
+from mnistry.files import write_file
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -250,15 +250,9 @@ def save_png(figure: "Figure", path: str | Path) -> None:
     path = Path(path)
     if path.suffix.lower() != ".png":
         raise UsageError(f"{path}: expected a name that ends in .png")
-    part = path.with_name(f".{secrets.token_hex(8)}.part")
-    try:
-        try:
-            figure.savefig(part, format="png", dpi=DPI)
-            os.replace(part, path)
-        finally:
-            part.unlink(missing_ok=True)
-    except OSError as error:
-        raise StorageError(f"{path}: cannot be written: {error.strerror or error}") from error
+    picture = io.BytesIO()
+    figure.savefig(picture, format="png", dpi=DPI)
+    write_file(path, picture.getvalue())
 
 
 def texts(name: str, values: Sequence[object] | NDArray[Any], n: int) -> list[str]:

@@ -137,11 +137,16 @@ def test_the_table_of_an_own_module() -> None:
     }
     assert list(rows) == ["features.0", "features.1", "features.2", "drop", "head"]
     assert sum(p.numel() for p in network.parameters()) == 40 + 8 + 27_050
-    network.head.weight.requires_grad_(False)
-    assert sum(p.numel() for p in network.parameters()) == 40 + 8 + 10
     assert network.training
     assert not any(module._forward_hooks for module in network.modules())
     assert network.features[1].num_batches_tracked == 0
+
+
+def test_parameters_that_no_layer_shows_are_counted() -> None:
+    network = Own()
+    network.register_parameter("loose", torch.nn.Parameter(torch.ones(7)))
+    network.unused = torch.nn.Linear(3, 2)
+    assert [(row.name, row.parameters) for row in summarise(network)][-1] == ("(others)", 15)
 
 
 def test_a_network_is_used_as_after_training() -> None:

@@ -132,4 +132,4 @@ def test_devices_without_a_fused_kernel_do_the_same(
             rule.step(parameters, gradient * rule.gradient_scale)
         ends.append(parameters)
     torch.testing.assert_close(ends[0], ends[1], rtol=0, atol=1e-6)
-    assert (ends[0] - start).abs().min() > 1e-3
+    assert (ends[0] - start).abs().mean() > 1e-2

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from safetensors.numpy import save
 
 from mnistry import runfolder
 from mnistry.errors import ModelError, StorageError, UsageError
@@ -180,9 +179,6 @@ def test_folders_that_are_no_run(tmp_path: Path) -> None:
         read_config(tmp_path / CONFIG)
 
 
-WHOLE = save({"a": np.arange(100, dtype=np.float32)}, {"note": "x"})
-
-
 @pytest.mark.parametrize(
     "spoil",
     [
@@ -201,10 +197,10 @@ WHOLE = save({"a": np.arange(100, dtype=np.float32)}, {"note": "x"})
 )
 def test_what_is_no_safetensors(spoil: Callable[[bytes], bytes], tmp_path: Path) -> None:
     path = tmp_path / "weights.safetensors"
-    path.write_bytes(WHOLE)
+    write_arrays(path, {"a": np.arange(100, dtype=np.float32)}, {"note": "x"})
     assert read_arrays(path)[1] == {"note": "x"}
-    path.write_bytes(spoil(WHOLE))
-    with pytest.raises(ModelError, match=r"weights.safetensors: is damaged or of another kind"):
+    path.write_bytes(spoil(path.read_bytes()))
+    with pytest.raises(ModelError, match=r"weights.safetensors: is damaged"):
         read_arrays(path)
     path.unlink()
     with pytest.raises(ModelError, match=r"weights.safetensors: cannot be read \(No such file"):

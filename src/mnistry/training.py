@@ -4,6 +4,7 @@ import gc
 import math
 import os
 import platform
+import threading
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -221,19 +222,44 @@ def _train(
     folder: Path | None,
     progress: Callable[[Progress], None] | None,
 ) -> Run:
+    stop = threading.Event()
+
+    def tell(told: Progress) -> None:
+        if stop.is_set():
+            raise KeyboardInterrupt
+        if progress:
+            progress(told)
+
+    def work() -> Run:
+        with _computing(config["threads"]):
+            return _epochs(recipe, splits, config, folder, tell)
+
+    run = _in_a_fresh_thread(work, stop)
+    if folder:
+        run.write_results(folder)
+        (folder / runfolder.CHECKPOINT).unlink(missing_ok=True)
+    return run
+
+
+def _epochs(
+    recipe: Recipe,
+    splits: DataSplits,
+    config: dict[str, Any],
+    folder: Path | None,
+    tell: Callable[[Progress], None],
+) -> Run:
     trainer = None
     try:
-        with _computing(config["threads"]):
-            trainer = Trainer(recipe, splits, config)
-            if folder and not (folder / runfolder.CONFIG).exists():
-                runfolder.make_run_folder(folder, trainer.config)
-            if folder and (folder / runfolder.CHECKPOINT).exists():
-                trainer.read(folder / runfolder.CHECKPOINT)
-            while len(trainer.history) < recipe.epochs:
-                trainer.epoch(progress or (lambda _: None))
-                if folder:
-                    trainer.write(folder / runfolder.CHECKPOINT)
-            run = trainer.finish()
+        trainer = Trainer(recipe, splits, config)
+        if folder and not (folder / runfolder.CONFIG).exists():
+            runfolder.make_run_folder(folder, trainer.config)
+        if folder and (folder / runfolder.CHECKPOINT).exists():
+            trainer.read(folder / runfolder.CHECKPOINT)
+        while len(trainer.history) < recipe.epochs:
+            trainer.epoch(tell)
+            if folder:
+                trainer.write(folder / runfolder.CHECKPOINT)
+        return trainer.finish()
     except BaseException as error:
         cause: BaseException | None = error
         while cause:
@@ -249,10 +275,35 @@ def _train(
         gc.collect()
         if config["device"] == "cuda":
             torch.cuda.empty_cache()
-    if folder:
-        run.write_results(folder)
-        (folder / runfolder.CHECKPOINT).unlink(missing_ok=True)
-    return run
+
+
+def _in_a_fresh_thread(work: Callable[[], Run], stop: threading.Event) -> Run:
+    """Runs work in a thread of its own, which `stop` ends; gives and raises what it does.
+
+    How a thread treats tiny numbers is its own affair, and the threads that compute for it take
+    it over when it first needs them: those that the caller has already would not.
+    """
+    results: list[Run] = []
+    errors: list[BaseException] = []
+
+    def target() -> None:
+        try:
+            results.append(work())
+        except BaseException as error:  # raised below, in the caller's thread
+            errors.append(error)
+
+    thread = threading.Thread(target=target, name="mnistry-training")
+    thread.start()
+    try:
+        while thread.is_alive():
+            thread.join(0.1)  # by and by, so that every system lets Ctrl-C through
+    except BaseException:
+        stop.set()
+        thread.join()
+        raise
+    if errors:
+        raise errors.pop()
+    return results.pop()
 
 
 @contextmanager
@@ -260,9 +311,9 @@ def _computing(threads: int) -> Iterator[None]:
     """So many threads, the caller's defaults set aside, and numbers too small become 0.
 
     Averages that decay towards 0 end among those numbers, which cost a CPU a hundred times more.
+    To be entered in a fresh thread: it sets what that thread and those it starts do.
     """
     before, dtype = torch.get_num_threads(), torch.get_default_dtype()
-    flushing = (torch.tensor(1e-39) * 1.5).item() == 0
     torch.set_num_threads(threads)
     torch.set_flush_denormal(True)
     torch.set_default_dtype(torch.float32)
@@ -271,7 +322,6 @@ def _computing(threads: int) -> Iterator[None]:
     finally:
         torch.set_default_dtype(dtype)
         torch.set_num_threads(before)
-        torch.set_flush_denormal(flushing)
 
 
 def _hardware(device: str) -> dict[str, Any]:

@@ -8,8 +8,13 @@ epoch is the result; nothing is chosen on the test images. Takes some ten minute
 
 import argparse
 import os
+import shlex
+import sys
 from pathlib import Path
 
+import torch
+
+import machine
 import mnistry
 from mnistry.metrics import mean_and_deviation
 from mnistry.recipe import PRESETS
@@ -31,12 +36,16 @@ def main() -> None:
     options = parser.parse_args()
     data = mnistry.load_dataset("mnist", options.data_dir)
     print(
-        f"mnistry {mnistry.__version__}, {os.cpu_count()} cores, seeds 0 to {options.seeds - 1}\n"
+        f"mnistry {mnistry.__version__}, torch {torch.__version__}, float32, {machine.cpu_model()},"
+        f" {os.cpu_count()} cores, seeds 0 to {options.seeds - 1}; by: {shlex.join(sys.argv)}\n"
     )
     print("| preset | training accuracy, last epoch | test accuracy | the tutorial's (goal) |")
     print("|---|---|---|---|")
     for preset in options.presets:
-        runs = [mnistry.train(preset, data=data, seed=seed) for seed in range(options.seeds)]
+        runs = [
+            mnistry.train(preset, data=data, seed=seed, precision="float32")
+            for seed in range(options.seeds)
+        ]
         training = [100 * run.history[-1]["accuracy"] for run in runs]
         test = [100 * run.evaluate(data).accuracy for run in runs]
         cells = (

@@ -106,7 +106,8 @@ def circumstances(results: Sequence[Result], command: str) -> list[str]:
     seen = sorted({f"{name} {is_at}" for each in settings for name, is_at in each.versions.items()})
     return [
         f"Hardware: {machine.cpu_model()}, {' and '.join(map(str, threads))} of its "
-        f"{os.cpu_count()} cores, a thread on each; {machine.memory_gib():.0f} GiB; no GPU used.",
+        f"{os.cpu_count()} cores, a thread on each (Mnistry takes one where a network is too small "
+        f"to gain by more); {machine.memory_gib():.0f} GiB; no GPU used.",
         disturbance(results),
         *beside_training(results),
         f"Epochs: {', '.join(f'{preset} {number}' for preset, number in epochs.items())}.",

@@ -40,8 +40,9 @@ def read_npz(path: str | os.PathLike[str], keys: Iterable[str] = KEYS) -> dict[s
         *(RuntimeError, ValueError, MemoryError),  # what zipfile raises for a damaged directory
     ) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+        reason = ascii(str(reason))[1:-1]  # it may quote what the file holds
         raise _damage(
-            f"{path}: cannot be read as .npz ({ascii(str(reason))[1:-1]}), expected an archive as Keras's mnist.npz"
+            f"{path}: cannot be read as .npz ({reason}), expected an archive as Keras's mnist.npz"
         ) from error
 
 
@@ -49,7 +50,7 @@ def _read_member(archive: zipfile.ZipFile, key: str, name: str) -> NDArray[Any]:
     try:
         info = archive.getinfo(f"{key}.npy")
     except KeyError:
-        found = ascii(archive.namelist()[:8])[1:-1] or "nothing"
+        found = ascii(", ".join(archive.namelist()[:8]))[1:-1] or "nothing"
         raise _damage(f"{name} is not in the archive: found {found}") from None
     if info.file_size > MAX_BYTES:
         raise _damage(f"{name} has {info.file_size} bytes, expected at most {MAX_BYTES}")

@@ -28,7 +28,7 @@ test: $(READY)  ## The linter, the type checker and the tests (at most 5 minutes
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
-	$(BIN)/pytest -m 'not slow'
+	$(BIN)/pytest -n auto --dist loadscope -m 'not slow'
 
 test-slow: $(READY)  ## The long proofs: fuzzing, recovery, figures (at most 40 minutes)
 	$(BIN)/pytest -m slow

@@ -145,9 +145,7 @@ def __getattr__(name: str) -> Any:
     except ModuleNotFoundError as error:
         from mnistry.errors import DependencyError
 
-        raise DependencyError(
-            f'{error.name} is not installed; install it with: pip install "mnistry[train]"'
-        ) from error
+        raise DependencyError.missing(error.name) from error
     globals()[name] = value
     return value
 

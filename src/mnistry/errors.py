@@ -50,6 +50,14 @@ class DependencyError(MnistryError):
 
     exit_code = 6
 
+    @classmethod
+    def missing(cls, package: str | None) -> "DependencyError":
+        """The error for a package that could not be imported, with what to do about it."""
+        return cls(
+            f"{package} is not installed; in the folder of mnistry's source: "
+            "pip install -c constraints.txt -e '.[train]'"
+        )
+
 
 class StorageError(MnistryError):
     """A file or folder cannot be written."""

@@ -70,7 +70,7 @@ def build(recipe: Recipe, seed: int = 0) -> nn.Module:
     """
     if callable(recipe.network):
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+            torch.default_generator.manual_seed(seed)  # the CPU's alone
             module = recipe.network()
             if not isinstance(module, nn.Module):
                 raise ModelError(

@@ -93,9 +93,7 @@ class RMSprop(FlatOptimizer):
     def __init__(self, like: Tensor, learning_rate: float) -> None:
         self.learning_rate = learning_rate / self.gradient_scale
         self.state = {"square": torch.full_like(like, EPSILON)}
-        self._unused_step = torch.zeros(
-            (), device=like.device
-        )  # for a decay of the rate: there is none
+        self._no_step = torch.zeros((), device=like.device)  # for a decay of the rate: none here
         self._refill = torch.tensor(0.1 * EPSILON, device=like.device)
 
     def step(self, parameters: Tensor, gradient: Tensor) -> None:
@@ -108,7 +106,7 @@ class RMSprop(FlatOptimizer):
                 [parameters],
                 [gradient],
                 [square],
-                [self._unused_step],
+                [self._no_step],
                 lr=self.learning_rate,
                 lr_decay=0.0,
                 weight_decay=0.0,

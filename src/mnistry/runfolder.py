@@ -98,9 +98,7 @@ def _safetensors() -> Any:
     try:
         import safetensors.numpy
     except ImportError as error:
-        raise DependencyError(
-            'safetensors is not installed; install it with: pip install "mnistry[train]"'
-        ) from error
+        raise DependencyError.missing("safetensors") from error
     return safetensors.numpy
 
 

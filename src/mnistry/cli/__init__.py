@@ -86,8 +86,7 @@ def _explain(error: Exception) -> tuple[str, int]:
         command = getattr(getattr(error, "ctx", None), "command_path", "mnistry")
         return f"{_misuse(error)}. See: {command} --help", UsageError.exit_code
     if isinstance(error, ModuleNotFoundError):
-        install = 'install it with: pip install "mnistry[train]"'
-        return f"{error.name} is not installed; {install}", DependencyError.exit_code
+        return str(DependencyError.missing(error.name)), DependencyError.exit_code
     if isinstance(error, MemoryError) or "allocate memory" in str(error):
         return "the memory is full; take a smaller network, smaller batches or less data", 1
     if isinstance(error, OSError):

@@ -58,10 +58,10 @@ def train(
     ] = None,
     seed: Annotated[
         int,
-        typer.Option(min=0, max=2**32 - 1, metavar="N", help="Decides first weights and order."),
+        typer.Option(min=0, metavar="N", help="Decides first weights and order."),
     ] = 0,
     threads: Annotated[
-        int | None, typer.Option(min=1, max=256, metavar="N", help="How many threads compute.")
+        int | None, typer.Option(min=1, metavar="N", help="How many threads compute.")
     ] = None,
     device: Annotated[Device, typer.Option(help="Where to compute; auto: cuda, else cpu.")] = (
         "auto"

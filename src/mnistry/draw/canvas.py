@@ -52,9 +52,7 @@ def new_figure(
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise DependencyError(
-            'drawing needs matplotlib, which is not installed: pip install "mnistry[train]"'
-        ) from error
+        raise DependencyError.missing("matplotlib") from error
     whole = [(round(inches * DPI) + 0.01) / DPI for inches in (width, height)]  # pixels
     figure = Figure(figsize=(whole[0], whole[1]), dpi=DPI, facecolor=PAPER)
     FigureCanvasAgg(figure)

@@ -17,6 +17,7 @@ help:  ## This list
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info; v >= (3, 11) or sys.exit("Mnistry needs Python 3.11 or newer; this is %d.%d. Name another one: make PYTHON=python3.12 ..." % v[:2])'
 	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
+	@echo "installing what is needed into $(VENV): a minute or two"
 	$(if $(TORCH_INDEX),$(PIP) install -q --no-deps -c constraints.txt --index-url "$(TORCH_INDEX)" torch)
 	$(PIP) install -q -c constraints.txt -e '.[train,dev]'
 	@touch $(READY)

@@ -451,10 +451,15 @@ def test_demo(mnist_dir: Path, place: Path, mnistry: Mnistry, monkeypatch):
     """A finished run is taken as it is, so that no test has to train on all of MNIST."""
     monkeypatch.setenv("MNISTRY_DATA", str(mnist_dir))
     monkeypatch.setattr("mnistry.cli.tour.DEFAULT_PRESET", "vidhya-mlp")
+    monkeypatch.setattr("mnistry.cli.tour.shutil.which", lambda _: None)
+    monkeypatch.setattr("mnistry.cli.tour.sys.prefix", str(place / ".venv"))
+    Path(".venv/bin").mkdir(parents=True)
+    Path(".venv/bin/activate").touch()
     Path("show").mkdir()
     shutil.copytree("done", "show/run")
     code, out, err = mnistry("demo", "--out", "show")
     assert code == 0
+    assert "\n  . .venv/bin/activate\n  mnistry predict" in out
     assert "of 10,000 others right" in out
     assert err.splitlines()[0] == "getting MNIST ..."
     assert max(map(len, out.splitlines())) <= 80

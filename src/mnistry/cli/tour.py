@@ -1,6 +1,8 @@
 """`mnistry demo`: the whole workflow once."""
 
 import shlex
+import shutil
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -85,11 +87,21 @@ def demo(
     say("\n".join(f"  {seconds:7.2f} s  {step}" for step, seconds in took))
     say(
         f"\nPictures in {out}: first-40.png, predictions.png, mistakes.png, confusion.png,\n"
-        f"and run/curves.png. Next:\n\n"
+        f"and run/curves.png. Next:\n\n{_activation()}"
         f"  mnistry predict --index 7 --run {shlex.quote(str(folder))} --draw\n"
         "  mnistry train datumo-cnn\n"
         "  mnistry --help"
     )
+
+
+def _activation() -> str:
+    """The line that puts `mnistry` on the path, where the environment it runs in is not."""
+    script = Path(sys.prefix, "bin", "activate")
+    if shutil.which("mnistry") or not script.exists():
+        return ""
+    here = Path.cwd()
+    shown = script.relative_to(here) if script.is_relative_to(here) else script
+    return f"  . {shlex.quote(str(shown))}\n"
 
 
 def _again(out: Path) -> str:

@@ -223,8 +223,9 @@ def test_data_shows_the_preparation(place: Path, mnistry: Mnistry, preset: str):
     assert [step["shape"] for step in steps[:2]] == [shape, shape]
     assert [step["dtype"] for step in steps[:2]] == ["uint8", "float32"]
     assert steps[1]["max"] <= 1
-    assert np.allclose(np.array(steps[0]["first"]) / 255, steps[1]["first"])
-    rows = np.array(steps[-1]["first"])
+    assert np.allclose(np.array(steps[0]["values"]) / 255, steps[1]["values"])
+    assert steps[0]["values"][0] > 0
+    rows = np.array(steps[-1]["values"])
     assert rows.shape == (9, 10)
     assert np.array_equal(rows.sum(1), np.ones(9))
     out = mnistry("data", "digits", "--prepare", preset)[1]
@@ -810,3 +811,38 @@ def test_a_killed_run_is_resumed(place: Path, mnistry: Mnistry):
     assert code == 0
     assert len(json.loads(out)["history"]) == 100
     assert mnistry("train", "--resume", "killed")[0] == 2
+
+
+def test_a_name_that_the_font_lacks(place: Path, mnistry: Mnistry):
+    shutil.copy("light.png", "七.png")
+    code, _, err = mnistry("predict", "七.png", "--run", "done", "--draw")
+    assert (code, err) == (0, "")
+    assert Path("七-prediction.png").exists()
+
+
+@pytest.mark.parametrize("grey", [0, 80, 255])
+def test_an_empty_image_is_no_digit(place: Path, mnistry: Mnistry, grey: int):
+    Image.new("L", (28, 28), grey).save("blank.png")
+    code, out, err = mnistry("predict", "blank.png", "light.png", "--run", "done")
+    assert code == 3
+    assert out.startswith("light.png: ")
+    assert err == "mnistry: blank.png: is empty, all of one grey; expected a digit\n"
+
+
+def test_as_a_module(place: Path):
+    done = subprocess.run([sys.executable, "-m", "mnistry", "--version"], capture_output=True)
+    assert done.returncode == 0
+    assert done.stdout.startswith(b"mnistry ")
+
+
+def test_two_trainings_at_once_take_two_folders(place: Path):
+    options = ("train", "vidhya-mlp", "--data", "digits", "--epochs", "1", "--quiet")
+    for process in [_start(*options) for _ in range(2)]:
+        assert process.communicate(timeout=120)[1] == ""
+        assert process.returncode == 0
+    assert sorted(os.listdir("runs")) == ["vidhya-mlp-1", "vidhya-mlp-2"]
+
+
+def test_a_training_that_fails_leaves_no_empty_folder(place: Path, mnistry: Mnistry):
+    assert _train(mnistry, "--learning-rate", "-1")[0] == 2
+    assert not Path("runs").exists() or not os.listdir("runs")

@@ -8,9 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from digits import make_digits
 from mirror_server import make_arrays, npz_bytes
 from mnistry.catalogue import MNIST, combined_sha256
-from mnistry.dataset import Dataset, DataSplits, load_data, load_dataset
+from mnistry.dataset import Dataset, DataSplits, as_splits, load_data, load_dataset
 from mnistry.errors import DataError, UsageError
 from mnistry.idx import format_idx, idx_sha256
 
@@ -199,3 +200,17 @@ class TestRealSet:
             (tmp_path / f"{prefix}-images.idx3-ubyte").write_bytes(format_idx(part.images))
             (tmp_path / f"{prefix}-labels.idx1-ubyte").write_bytes(format_idx(part.labels))
         assert load_dataset(tmp_path).sha256 == splits.sha256
+
+
+@pytest.mark.parametrize("shape", [(-1, 784), (-1, 28, 28, 1), (-1, 1, 28, 28)])
+def test_arrays_in_any_shape_and_range(shape: tuple[int, ...]) -> None:
+    (x_train, y_train), test = make_digits(20, 10)
+    scaled = (x_train.reshape(shape) / 255).astype(np.float32)
+    for images in (x_train.reshape(shape), scaled):
+        splits = as_splits(((images, y_train), test))
+        np.testing.assert_array_equal(splits.train.images, x_train, strict=True)
+
+
+def test_an_empty_name() -> None:
+    with pytest.raises(UsageError, match="is empty"):
+        load_dataset("")

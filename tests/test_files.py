@@ -4,15 +4,18 @@ import errno
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from mnistry.errors import StorageError
+from mnistry.dataset import load_dataset
+from mnistry.errors import MnistryError, StorageError
 from mnistry.files import write_file
-from mnistry.runfolder import make_run_folder
+from mnistry.line import read_points
+from mnistry.picture import read_picture
+from mnistry.runfolder import make_run_folder, read_arrays, read_json
 
 
 def _fail(*_: Any, **__: Any) -> None:
@@ -111,3 +114,25 @@ def test_a_place_that_cannot_be_written(place: str, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(StorageError, match="cannot be written"):
         write_file(tmp_path / place, b"data")
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        read_picture,
+        read_points,
+        read_json,
+        read_arrays,
+        lambda path: load_dataset(path.parent),
+    ],
+)
+def test_a_pipe_is_refused_and_not_waited_for(read: Callable[[Path], Any], tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "train.csv")
+    with pytest.raises(MnistryError, match="it is a pipe and no file"):
+        read(tmp_path / "train.csv")
+
+
+def test_the_standard_input_may_be_a_pipe() -> None:
+    code = "from mnistry.line import read_points; print(len(read_points('/dev/stdin')))"
+    done = subprocess.run([sys.executable, "-c", code], input=b"0,1\n1,2\n", capture_output=True)
+    assert done.stdout == b"2\n"

@@ -112,7 +112,7 @@ class TestClassFolders:
     @pytest.mark.parametrize(
         ("name", "content", "said"),
         [
-            ("train/3/notes.txt", b"notes", "is not an image"),
+            ("train/3/notes.txt", b"notes", "is no readable image"),
             ("train/3/cut.png", b"\x89PNG\r\n\x1a\n", "is"),
             ("train/3/sub/x", b"", "cannot be read (Is a directory)"),
             ("test/x/x.png", b"", "is a class without training images, expected one of 0, 1, 2"),

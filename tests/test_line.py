@@ -228,9 +228,9 @@ def test_read_points_names_the_file_and_the_line(tmp_path: Path, text: str, mess
 
 
 def test_read_points_refuses_what_is_no_text_file(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"none\.csv: cannot be read: No such file"):
+    with pytest.raises(DataError, match=r"none\.csv: cannot be read .No such file"):
         read_points(tmp_path / "none.csv")
-    with pytest.raises(DataError, match="cannot be read: Is a directory"):
+    with pytest.raises(DataError, match=r"cannot be read .Is a directory"):
         read_points(tmp_path)
     binary = tmp_path / "picture.png"
     binary.write_bytes(b"\x89PNG\r\n\x1a\n\xff\xfe")

@@ -202,3 +202,11 @@ def test_half_precision_logits_become_float32() -> None:
 def test_a_function_that_makes_something_else() -> None:
     with pytest.raises(ModelError, match=r"nets.py:make: gave int; expected a torch module"):
         build(Recipe("odd", lambda: 3, origin="nets.py:make"))  # type: ignore[arg-type, return-value]
+
+
+def test_a_softmax_at_the_end_is_refused() -> None:
+    """The loss takes logits: probabilities in their place would train, but badly."""
+    layers = (nn.Flatten(), nn.Linear(784, 10), nn.Softmax(dim=1))
+    recipe = Recipe("own", lambda: nn.Sequential(*layers), origin="mine.py:own")
+    with pytest.raises(ModelError, match="Leave the last layer out"):
+        build(recipe)

@@ -310,7 +310,7 @@ def test_data_that_has_changed(case: Case, tmp_path: Path) -> None:
     stopped(case, tmp_path / "run")
     write_digits(data, make_digits(150, 40, seed=1))
     checkpoint = (tmp_path / "run" / runfolder.CHECKPOINT).read_bytes()
-    with pytest.raises(DataError, match=r"is not the data that .* was started on"):
+    with pytest.raises(DataError, match=r"is not the data that .* was trained on"):
         resume(tmp_path / "run")
     for path in data.iterdir():
         path.unlink()
@@ -327,7 +327,7 @@ def test_arrays_cannot_be_found_again(tmp_path: Path) -> None:
 
     with pytest.raises(Stop):
         train("vidhya-mlp", data=SMALL, out=tmp_path / "run", progress=stop)
-    with pytest.raises(UsageError, match="was started on arrays, which are gone; train again"):
+    with pytest.raises(UsageError, match="was trained on arrays, which are not kept"):
         resume(tmp_path / "run")
 
 

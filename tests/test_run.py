@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 import mnistry
 from digits import make_digits, write_digits
-from mnistry.errors import MnistryError, ModelError, UsageError
+from mnistry.errors import DataError, MnistryError, ModelError, UsageError
 from mnistry.recipe import Recipe
 from mnistry.run import Run, load_run
 from mnistry.runfolder import (
@@ -205,7 +205,7 @@ def test_a_run_is_scored_on_its_own_data_or_others(run: Run) -> None:
 
 def test_a_run_on_arrays_cannot_find_them_again() -> None:
     run = train("vidhya-mlp", data=DATA, epochs=1)
-    with pytest.raises(UsageError, match="the run was trained on arrays; give what to score"):
+    with pytest.raises(UsageError, match="was trained on arrays, which are not kept"):
         run.evaluate()
 
 
@@ -495,3 +495,33 @@ def test_a_run_folder_brings_no_code_of_its_own(tmp_path: Path) -> None:
         with pytest.raises(ModelError, match=r"lies in the run folder|is gone or has changed"):
             load_run(tmp_path / "run")
     assert not (tmp_path / "ran").exists()
+
+
+def test_data_that_changed_is_not_scored_on(copy: Path) -> None:
+    """A set without a test part is split anew: its test images may be those trained on before."""
+    config = json.loads((copy / "finished" / CONFIG).read_text())
+    config["data"]["place"] = str(copy / "data")
+    (copy / "finished" / CONFIG).write_text(json.dumps(config))
+    run = load_run(copy / "finished")
+    assert run.evaluate().accuracy == run.history[-1]["val_accuracy"]
+    write_digits(copy / "data", make_digits(119, 40))
+    with pytest.raises(DataError, match=r"is not the data that .* was trained on"):
+        run.evaluate()
+    assert run.evaluate(copy / "data").data == "data test"
+
+
+@pytest.mark.parametrize(
+    "classes",
+    [[], ["a", "b", "c"], [None], list(range(10)), list("0123456788"), list("0123456789ab")],
+)
+def test_classes_that_are_not_the_networks(copy: Path, classes: list[Any]) -> None:
+    rewrite(copy / "finished" / CONFIG, lambda config: config["data"].update(classes=classes))
+    with pytest.raises(ModelError, match="classes"):
+        load_run(copy / "finished")
+
+
+def test_the_next_free_folder_is_taken(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert [run.save(), run.save()] == [Path("runs/nvidia-mlp-1"), Path("runs/nvidia-mlp-2")]

@@ -16,8 +16,8 @@ from mnistry.runfolder import (
     CONFIG,
     SCHEMA,
     check_arrays,
+    claim_run_folder,
     make_run_folder,
-    next_run_folder,
     read_arrays,
     read_config,
     read_json,
@@ -124,13 +124,18 @@ def test_a_full_disk_leaves_no_half_folder(
 
 def test_the_next_run_folder(tmp_path: Path) -> None:
     root = tmp_path / "runs"
-    assert next_run_folder("a", root) == root / "a-1"
-    make_run_folder(root / "a-1", {})
-    make_run_folder(root / "a-3", {})
-    assert next_run_folder("a", root) == root / "a-2"
     make_run_folder(root / "a-2", {})
-    assert next_run_folder("a", root) == root / "a-4"
-    assert next_run_folder("b", root) == root / "b-1"
+    for number in (1, 3, 4):  # each call claims one, so that two trainings never share it
+        assert claim_run_folder("a", root) == root / f"a-{number}"
+        assert not list((root / f"a-{number}").iterdir())
+    assert claim_run_folder("b", root) == root / "b-1"
+    make_run_folder(root / "b-1", {})
+
+
+def test_a_next_run_folder_that_cannot_be_made(tmp_path: Path) -> None:
+    (tmp_path / "runs").write_text("mine")
+    with pytest.raises(StorageError, match="runs"):
+        claim_run_folder("a", tmp_path / "runs")
 
 
 def test_part_files_are_removed_and_nothing_else(tmp_path: Path) -> None:

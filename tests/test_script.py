@@ -85,10 +85,10 @@ def test_a_script_runs(name: str, mnist_dir: Path, tmp_path: Path) -> None:
     assert files - {"preset.py"} == {
         "first-nine.png",
         "prediction.png",
-        f"{name}-run/config.json",
-        f"{name}-run/history.json",
-        f"{name}-run/weights.safetensors",
-        f"{name}-run/curves.png",
+        f"runs/{name}-1/config.json",
+        f"runs/{name}-1/history.json",
+        f"runs/{name}-1/weights.safetensors",
+        f"runs/{name}-1/curves.png",
     }
-    for picture in ("first-nine.png", "prediction.png", f"{name}-run/curves.png"):
+    for picture in ("first-nine.png", "prediction.png", f"runs/{name}-1/curves.png"):
         assert (tmp_path / picture).read_bytes().startswith(b"\x89PNG")

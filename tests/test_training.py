@@ -1,9 +1,12 @@
 """Tests of mnistry.training: what it is told, what it leaves behind, the tutorials' figures."""
 
+import _thread
 import dataclasses
 import gc
 import subprocess
 import sys
+import threading
+import time
 import weakref
 from pathlib import Path
 from typing import Any
@@ -15,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from digits import make_digits
-from mnistry import runfolder, trainer
+from mnistry import runfolder, trainer, training
 from mnistry.errors import DataError, MnistryError, ModelError, UsageError
 from mnistry.optimizer import SGD
 from mnistry.recipe import PRESETS, Recipe
@@ -175,7 +178,7 @@ def test_a_training_that_diverges(name: str, tmp_path: Path) -> None:
     recipe = dataclasses.replace(NETWORKS[name], optimizer="sgd", learning_rate=9e29)
     with pytest.raises(ModelError, match=r"diverged in epoch 1 .*try a --learning-rate below 9e"):
         train(recipe, data=DATA, epochs=3, out=tmp_path / "run")
-    assert not (tmp_path / "run" / runfolder.WEIGHTS).exists()
+    assert not (tmp_path / "run").exists()  # to go on with it would end the same way
 
 
 def test_a_last_step_that_diverges(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -368,3 +371,22 @@ def test_a_preset_reaches_its_tutorials_figures(name: str, mnist_dir: Path) -> N
     else:
         assert abs(last["accuracy"] - 0.9788) <= 0.004
         assert test.accuracy > 0.96
+
+
+@pytest.mark.parametrize("after", [0.0, 0.25])
+def test_an_interrupt_waits_for_the_step_that_is_running(after: float) -> None:
+    """A thread left behind would compute on, and abort the interpreter at its end."""
+    ended = []
+
+    def work() -> Any:
+        time.sleep(after)
+        _thread.interrupt_main()
+        time.sleep(0.5)
+        ended.append(True)
+
+    stop = threading.Event()
+    with pytest.raises(KeyboardInterrupt):
+        training._in_a_fresh_thread(work, stop)
+    assert stop.is_set()
+    assert ended
+    assert "mnistry-training" not in [thread.name for thread in threading.enumerate()]

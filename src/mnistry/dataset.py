@@ -13,6 +13,7 @@ from mnistry.catalogue import CATALOGUE, combined_sha256
 from mnistry.errors import DataError, UsageError
 from mnistry.formats import DIGITS, read_own
 from mnistry.idx import idx_sha256
+from mnistry.prepare import as_images
 from mnistry.sources import Arrays, Progress, load_source
 
 UInt8s = NDArray[np.uint8]
@@ -169,6 +170,8 @@ def load_dataset(
         StorageError: the cache cannot be written.
     """
     name = os.fspath(name_or_path)
+    if not name:
+        raise UsageError("data: is empty, expected a name or a path; . is the current folder")
     if source := CATALOGUE.get(name):
         arrays, origin = load_source(source, data_dir, progress)
         train, test = (_part(arrays, part, source.classes, origin) for part in ("train", "test"))
@@ -197,7 +200,7 @@ def as_splits(data: Data, data_dir: str | os.PathLike[str] | None = None) -> Dat
 
     Args:
         data: as `load_dataset` takes it, or gives it; or `(x_train, y_train), (x_test, y_test)`,
-            uint8 images of (n, 28, 28) and labels of (n,) from 0 on.
+            images as `mnistry.prepare.as_images` takes them and labels of (n,) from 0 on.
         data_dir: as for `load_dataset`.
 
     Raises:
@@ -213,7 +216,7 @@ def as_splits(data: Data, data_dir: str | os.PathLike[str] | None = None) -> Dat
         count = min(256, max(10, int(max(y.max() for y in labels)) + 1))
         classes = DIGITS if count == len(DIGITS) else tuple(map(str, range(count)))
         train, test = (
-            Dataset(np.asarray(x), _as_uint8(y), classes)
+            Dataset(_as_pixels(x), _as_uint8(y), classes)
             for x, y in zip((x_train, x_test), labels, strict=True)
         )
     except (TypeError, ValueError) as error:
@@ -224,6 +227,13 @@ def as_splits(data: Data, data_dir: str | os.PathLike[str] | None = None) -> Dat
             f"load_data() gives them ({error})"
         ) from error
     return DataSplits(train, test, "arrays", "arrays")
+
+
+def _as_pixels(images: Any) -> UInt8s:
+    """Images of any accepted shape and range as uint8: 0..1 as the nearest of 0/255 to 255/255."""
+    array = as_images(images)
+    whole = array if array.dtype == np.uint8 else np.rint(array * 255)
+    return whole.astype(np.uint8, copy=False)
 
 
 def _as_uint8(labels: NDArray[Any]) -> UInt8s:

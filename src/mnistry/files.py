@@ -1,10 +1,27 @@
-"""Writing a file so that whoever reads it sees it whole or not at all."""
+"""Writing a file so that whoever reads it sees it whole or not at all; opening one to read."""
 
+import errno
 import os
 import secrets
+import stat
 from pathlib import Path
+from typing import BinaryIO
 
 from mnistry.errors import StorageError
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+def open_file(path: str | os.PathLike[str]) -> BinaryIO:
+    """Opens a file to read its bytes.
+
+    Raises:
+        OSError: It cannot be opened, or is a named pipe, which might keep its reader for ever.
+    """
+    is_named = not os.fspath(path).startswith("/dev/")  # as /dev/stdin and /dev/fd/63 are not
+    if is_named and stat.S_ISFIFO(os.stat(path).st_mode):
+        raise OSError(errno.EINVAL, "it is a pipe and no file", os.fspath(path))
+    return open(path, "rb")
 
 
 def write_file(path: Path, data: bytes) -> None:
@@ -24,7 +41,8 @@ def write_file(path: Path, data: bytes) -> None:
         finally:
             temporary.unlink(missing_ok=True)
     except OSError as error:
+        advice = "Free some space, or name" if error.errno in _FULL else "Name"
         raise StorageError(
             f"{path}: cannot be written ({error.strerror or error}); what it held before is "
-            "untouched. Free some space, or name another place"
+            f"untouched. {advice} another place"
         ) from error

@@ -1,5 +1,6 @@
 """The forms in which a data set of the user's own may lie on disk, all read to the same arrays."""
 
+import io
 from contextlib import suppress
 from pathlib import Path
 
@@ -8,6 +9,7 @@ from numpy.typing import NDArray
 
 from mnistry.catalogue import CATALOGUE
 from mnistry.errors import DataError
+from mnistry.files import open_file
 from mnistry.idx import find_idx, read_idx
 from mnistry.npz import read_npz
 from mnistry.picture import read_digit
@@ -155,7 +157,8 @@ def _read_csv(path: Path, progress: Progress | None) -> NDArray[np.uint8]:
     """
     table, size = bytearray(), path.stat().st_size
     done = number = 0
-    with path.open(encoding="utf-8-sig", errors="replace") as file:
+    with open_file(path) as binary:
+        file = io.TextIOWrapper(binary, encoding="utf-8-sig", errors="replace")
         for number, line in enumerate(file, 1):
             cells = line.split(",")
             done += len(line)

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mnistry.errors import DataError, UsageError
+from mnistry.files import open_file
 
 POINTS: NDArray[np.float64] = np.array(
     [[0, 10], [1, 20], [2, 25], [3, 30], [4, 40], [5, 45], [6, 40], [7, 50], [8, 60], [9, 55]],
@@ -213,11 +214,13 @@ def read_points(path: str | Path) -> NDArray[np.float64]:
             fix a line; the message names the file and the line.
     """
     try:
-        with open(path, "rb") as file:
+        with open_file(path) as file:
             data = file.read(_FILE_LIMIT + 1)
         text = data.decode("utf-8-sig")
     except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror}") from error
+        raise DataError(
+            f"{path}: cannot be read ({error.strerror}); expected a table of points: x,y a line"
+        ) from error
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: is not text in UTF-8; expected one point a line: x,y") from error
     if len(data) > _FILE_LIMIT:

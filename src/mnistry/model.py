@@ -76,6 +76,12 @@ def build(recipe: Recipe, seed: int = 0) -> nn.Module:
                 raise ModelError(
                     f"{recipe.origin}: gave {type(module).__name__}; expected a torch module"
                 )
+            last = list(module.modules())[-1]
+            if isinstance(last, nn.Softmax):
+                raise ModelError(
+                    f"{recipe.origin}: ends in {last}; expected logits, which the loss turns into "
+                    "probabilities itself. Leave the last layer out"
+                )
             logits_of(module, torch.zeros(1, 1, 28, 28))  # lazy layers take their shapes from it
         return module
     generator = torch.Generator().manual_seed(seed)

@@ -4,13 +4,13 @@ import io
 import os
 import threading
 import warnings
-from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mnistry.errors import DataError
+from mnistry.files import open_file
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -40,7 +40,7 @@ def read_picture(source: str | os.PathLike[str] | bytes) -> NDArray[np.uint8]:
         return _decode(io.BytesIO(source), "the image's bytes")
     name = os.fspath(source)
     try:
-        with Path(source).open("rb") as stream:
+        with open_file(source) as stream:
             return _decode(stream, name)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
@@ -80,7 +80,7 @@ def _decode(stream: BinaryIO, name: str) -> NDArray[np.uint8]:
         with _WARNINGS_LOCK, warnings.catch_warnings():
             warnings.simplefilter("ignore")
             with Image.open(stream) as image:
-                _check_size(image, name)
+                _check(image, name)
                 return _grey(ImageOps.exif_transpose(image), name)
     except DataError:
         raise
@@ -88,7 +88,7 @@ def _decode(stream: BinaryIO, name: str) -> NDArray[np.uint8]:
         stream.seek(0)
         start = stream.read(8).hex(" ") or "nothing: it is empty"
         raise DataError(
-            f"{name}: is not an image (starts with {start}); {_EXPECTED}; save it as PNG"
+            f"{name}: is no readable image (starts with {start}); {_EXPECTED}; save it as PNG"
         ) from None
     except Image.DecompressionBombError as error:
         raise DataError(_too_large(name, "far too many")) from error
@@ -99,12 +99,14 @@ def _decode(stream: BinaryIO, name: str) -> NDArray[np.uint8]:
         ) from error
 
 
-def _check_size(image: "Image", name: str) -> None:
+def _check(image: "Image", name: str) -> None:
     width, height = image.size
     if not 1 <= width * height <= MAX_PIXELS:
         raise DataError(_too_large(name, f"{width} x {height}"))
     if image.format == "EPS":  # Pillow would start Ghostscript, which runs what the file says
         raise DataError(f"{name}: is PostScript, a program; {_EXPECTED}; save it as PNG")
+    if image.mode == "I" and image.format == "TIFF":  # in other formats it holds 16 bits
+        raise DataError(f"{name}: has values of 32 bits, expected 8 or 16; save it as PNG")
 
 
 def _too_large(name: str, found: str) -> str:
@@ -112,7 +114,7 @@ def _too_large(name: str, found: str) -> str:
 
 
 def _grey(image: "Image", name: str) -> NDArray[np.uint8]:
-    from PIL import Image
+    from PIL import Image, ImageOps
 
     if image.mode.startswith("I"):  # 16 bits, in one of several byte orders
         values = np.asarray(image).astype(np.int64)
@@ -126,7 +128,8 @@ def _grey(image: "Image", name: str) -> NDArray[np.uint8]:
         raise DataError(f"{name}: has fractional values, expected 8 or 16 bits; save it as PNG")
     if image.has_transparency_data:
         image = image.convert("RGBA")
-        paper = Image.new("L", image.size, 255)
-        paper.paste(image.convert("L"), mask=image.getchannel("A"))
-        image = paper
+        paper, cover = Image.new("L", image.size, 255), image.getchannel("A")
+        paper.paste(image.convert("L"), mask=cover)
+        white = paper.point(lambda value: 255 - value).getbbox() is None
+        image = ImageOps.invert(cover) if white else paper  # white ink on nothing
     return np.array(image.convert("L"))

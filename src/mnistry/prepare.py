@@ -1,5 +1,7 @@
 """What a network is fed: the one definition of its shapes, scaling and one-hot labels."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -91,7 +93,7 @@ def one_hot(labels: ArrayLike, classes: int = 10) -> NDArray[np.float32]:
     Raises:
         UsageError: a label is out of range, or the labels are not integers of shape (n,).
     """
-    array = np.asarray(labels)
+    array = _as_array(labels, "labels", "integers of shape (n,)")
     if array.ndim != 1 or array.dtype.kind not in "iu" or classes < 1:
         raise UsageError(
             f"labels: are {array.dtype} of shape {array.shape} for {classes} classes, expected "
@@ -106,9 +108,16 @@ def one_hot(labels: ArrayLike, classes: int = 10) -> NDArray[np.float32]:
     return rows
 
 
+def _as_array(values: ArrayLike, what: str, expected: str) -> NDArray[Any]:
+    try:
+        return np.asarray(values)
+    except Exception as error:  # ragged lists; tensors that numpy cannot take
+        raise UsageError(f"{what}: make no array ({error}); expected {expected}") from error
+
+
 def _checked(images: ArrayLike) -> Images:
     """Pass on the images if their shape, dtype and range are among those accepted."""
-    array = np.asarray(images)
+    array = _as_array(images, "images", _SHAPES)
     match array.shape:
         case (28, 28) | (784,) | (_, 28, 28) | (_, 784) | (_, 1, 28, 28) | (_, 28, 28, 1):
             pass
@@ -121,7 +130,9 @@ def _checked(images: ArrayLike) -> Images:
             f"images: are {array.dtype}, expected uint8 0..255 or floats 0..1; pixels 0..255 "
             'become uint8 by .astype("uint8")'
         )
-    if array.size and not (array.min() >= 0 and array.max() <= 1):  # false for NaN too
+    if np.isnan(array).any():
+        raise UsageError("images: hold NaN, which is no number; expected floats 0..1")
+    if array.size and not (array.min() >= 0 and array.max() <= 1):
         raise UsageError(
             f"images: are {array.dtype} from {array.min()} to {array.max()}, expected 0 to 1; "
             "divide pixels 0..255 by 255"

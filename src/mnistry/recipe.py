@@ -123,11 +123,11 @@ class Recipe:
         assert isinstance(last, Dense)
         return replace(self, network=(*hidden, replace(last, units=classes)))
 
-    def with_settings(self, settings: Mapping[str, str]) -> "Recipe":
+    def with_settings(self, settings: Mapping[str, str | int]) -> "Recipe":
         """The same recipe with the network's own numbers changed.
 
         Args:
-            settings: Number to value, as text: `{"units": "128"}` sets every hidden dense layer,
+            settings: Number to value: `{"units": 128}` sets every hidden dense layer, the text
                 `{"units": "32,64"}` one by one; so do filters, kernel_size and pool_size.
 
         Raises:
@@ -149,7 +149,7 @@ class Recipe:
                     f"--set {name}: no hidden layer of {self.name} has it; "
                     f"expected one of {', '.join(known)}"
                 )
-            for place, value in zip(places, _values(name, text, len(places)), strict=True):
+            for place, value in zip(places, _values(name, str(text), len(places)), strict=True):
                 hidden[place] = replace(hidden[place], **{name: value})  # type: ignore[arg-type]
         return replace(self, network=(*hidden, self.network[-1]))
 

@@ -1,7 +1,8 @@
 """A run: a trained network with its recipe and history, to evaluate, predict, save and load."""
 
 import os
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,9 @@ from numpy.typing import ArrayLike, NDArray
 from torch import nn
 
 from mnistry import runfolder
-from mnistry.dataset import Data, as_splits
+from mnistry.dataset import Data, DataSplits, as_splits, load_dataset
 from mnistry.draw import draw_curves
-from mnistry.errors import ModelError, UsageError
+from mnistry.errors import DataError, ModelError, UsageError
 from mnistry.evaluation import Report, evaluate
 from mnistry.model import build, logits_of
 from mnistry.prepare import as_images, scale
@@ -22,6 +23,7 @@ from mnistry.recipe import Recipe
 
 History = list[dict[str, float]]
 
+_MOST = sys.float_info.max  # a history's numbers are finite
 _BATCH = 1000  # images at a time: large enough to be fast, small enough for any network
 
 
@@ -81,14 +83,10 @@ class Run:
             data_dir: Where the public data set lies, as for `load_data`.
 
         Raises:
-            MnistryError: The data cannot be had, or has other classes.
+            MnistryError: The data cannot be had, or has other classes; or it is the run's own and
+                has changed since, so that test images might be among those it was trained on.
         """
-        if data is None:
-            own = self.config["data"]
-            if own["place"] is None:
-                raise UsageError("data: the run was trained on arrays; give what to score it on")
-            data, data_dir = own["place"], data_dir or own["data_dir"]
-        splits = as_splits(data, data_dir)
+        splits = self.load_data(data_dir) if data is None else as_splits(data, data_dir)
         if splits.test.classes != self.classes:
             raise ModelError(
                 f"{splits.name}: has the classes {', '.join(splits.test.classes)}; expected those "
@@ -96,17 +94,39 @@ class Run:
             )
         return evaluate(self.predict, splits.test, f"{splits.name} test")
 
-    def save(self, path: str | os.PathLike[str]) -> Path:
+    def load_data(
+        self,
+        data_dir: str | os.PathLike[str] | None = None,
+        progress: Callable[[int, int], object] | None = None,
+    ) -> DataSplits:
+        """Loads the data that the run was trained on.
+
+        Args:
+            data_dir: Where the public data set lies; where it lay then if left out.
+            progress: As `load_dataset` takes it.
+
+        Raises:
+            UsageError: The run was trained on arrays.
+            DataError: The data is not what it was.
+            MnistryError: As `load_dataset`.
+        """
+        return load_own_data(self.config["data"], self.path or self.recipe.name, data_dir, progress)
+
+    def save(self, path: str | os.PathLike[str] | None = None) -> Path:
         """Writes the run folder: config, history, weights and curves.
 
         Args:
-            path: A folder that is not there yet, or empty.
+            path: A folder that is not there yet, or empty; the next free one of
+                `runs/<recipe>-<n>` if left out.
+
+        Returns:
+            The folder.
 
         Raises:
             UsageError: There is something at that place already.
             StorageError: The disk is full, or the place cannot be written to.
         """
-        folder = Path(path)
+        folder = runfolder.claim_run_folder(self.recipe.name) if path is None else Path(path)
         runfolder.make_run_folder(folder, self.config)
         try:
             self.write_results(folder)
@@ -149,7 +169,7 @@ def check_history(history: Any, path: Path) -> None:
         isinstance(record, dict)
         and record.keys() >= {"loss", "accuracy", "seconds"}
         and record.get("epoch") == number
-        and all(isinstance(value, int | float) for value in record.values())
+        and all(isinstance(v, int | float) and abs(v) <= _MOST for v in record.values())
         for number, record in enumerate(history, start=1)
     ):
         raise ModelError(f"{path}: holds no history, a record of numbers an epoch; train again")
@@ -163,16 +183,44 @@ def data_of(config: dict[str, Any], path: Path) -> dict[str, Any]:
     """
     data: Any = config.get("data")
     try:
-        if not isinstance(data["classes"], list):
-            raise TypeError(f"classes are {data['classes']!r}")
-        for name in ("place", "data_dir", "sha256"):
-            if not isinstance(data[name], str | None):
+        classes = data["classes"]
+        if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
+            raise TypeError(f"classes are {classes!r}")
+        if not 1 <= len(classes) == len(set(classes)):
+            raise TypeError(f"classes are {classes!r}, not one name for each")
+        for name, kind in (("place", str | None), ("data_dir", str | None), ("sha256", str)):
+            if not isinstance(data[name], kind):
                 raise TypeError(f"{name} is {data[name]!r}")
     except (KeyError, TypeError) as error:
         raise ModelError(
             f"{path / runfolder.CONFIG}: is damaged (its data: {error}); train again"
         ) from error
     return dict(data)
+
+
+def load_own_data(
+    described: Mapping[str, Any],
+    run: str | Path,
+    data_dir: str | os.PathLike[str] | None = None,
+    progress: Callable[[int, int], object] | None = None,
+) -> DataSplits:
+    """Loads what a config says of its data, and holds it against the hash kept there.
+
+    Raises:
+        UsageError: It was arrays.
+        DataError: It is not what it was.
+        MnistryError: As `load_dataset`.
+    """
+    if described["place"] is None:
+        raise UsageError(f"{run}: was trained on arrays, which are not kept; give the data again")
+    splits = load_dataset(described["place"], data_dir or described["data_dir"], progress)
+    if splits.sha256 != described["sha256"]:
+        raise DataError(
+            f"{described['place']}: is not the data that {run} was trained on (SHA-256 "
+            f"{splits.sha256[:12]}..., expected {described['sha256'][:12]}...); bring it back, or "
+            "name the data to use"
+        )
+    return splits
 
 
 def recipe_of(
@@ -213,7 +261,7 @@ def load_run(path: str | os.PathLike[str], network: Callable[[], nn.Module] | No
     folder = Path(path)
     config = runfolder.read_config(folder)
     recipe = recipe_of(config, folder, network)
-    data_of(config, folder)
+    classes = data_of(config, folder)["classes"]
     if not (folder / runfolder.WEIGHTS).exists():
         raise ModelError(
             f"{folder}: its training did not finish; "
@@ -222,6 +270,12 @@ def load_run(path: str | os.PathLike[str], network: Callable[[], nn.Module] | No
     arrays, _ = runfolder.read_arrays(folder / runfolder.WEIGHTS)
     network = build(recipe)
     fill_network(network, arrays, folder / runfolder.WEIGHTS)
+    outputs = logits_of(network, torch.zeros(1, 1, 28, 28)).shape[1]
+    if outputs != len(classes):
+        raise ModelError(
+            f"{folder / runfolder.CONFIG}: names {len(classes)} classes, and its network gives "
+            f"{outputs}; train again"
+        )
     history = runfolder.read_json(folder / runfolder.HISTORY)
     check_history(history, folder / runfolder.HISTORY)
     return Run(recipe, network.eval(), history, config, folder)

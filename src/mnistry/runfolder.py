@@ -10,6 +10,7 @@ Every file is written under a temporary name, brought to the disk and then moved
 reads one sees it whole or not at all, at whatever instant the writer is killed.
 """
 
+import itertools
 import json
 import os
 import secrets
@@ -22,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from mnistry.errors import DependencyError, ModelError, StorageError, UsageError
-from mnistry.files import write_file
+from mnistry.files import open_file, write_file
 
 SCHEMA = 1
 CONFIG, HISTORY, CURVES = "config.json", "history.json", "curves.png"
@@ -43,7 +44,8 @@ def read_json(path: Path) -> Any:
         ModelError: It is missing, cut off or no JSON.
     """
     try:
-        return json.loads(path.read_bytes())
+        with open_file(path) as file:
+            return json.loads(file.read())
     except OSError as error:
         raise ModelError(
             f"{path}: cannot be read ({error.strerror}); expected a run folder, as "
@@ -76,7 +78,8 @@ def read_arrays(path: Path) -> tuple[dict[str, np.ndarray[Any, Any]], dict[str, 
     """
     library = _safetensors()
     try:
-        data = path.read_bytes()
+        with open_file(path) as file:
+            data = file.read()
     except OSError as error:
         raise ModelError(
             f"{path}: cannot be read ({error.strerror}); expected weights as safetensors"
@@ -146,8 +149,8 @@ def make_run_folder(path: Path, config: Mapping[str, Any]) -> None:
         temporary.mkdir()
         try:
             write_json(temporary / CONFIG, {"schema": SCHEMA, **config})
-            if path.is_dir():
-                path.rmdir()  # it is empty; not every system renames onto a folder
+            if os.name == "nt" and path.is_dir():
+                path.rmdir()  # it is empty; Windows does not rename onto a folder
             temporary.rename(path)
         except BaseException:
             (temporary / CONFIG).unlink(missing_ok=True)
@@ -168,12 +171,33 @@ def remove_run_folder(path: Path) -> None:
         path.rmdir()
 
 
-def next_run_folder(recipe: str, root: Path = Path("runs")) -> Path:
-    """The first of `<root>/<recipe>-1`, `-2`, ... that is not there yet."""
-    number = 1
-    while (root / f"{recipe}-{number}").exists():
-        number += 1
-    return root / f"{recipe}-{number}"
+def claim_run_folder(recipe: str, root: Path = Path("runs")) -> Path:
+    """Makes the first of `<root>/<recipe>-1`, `-2`, ... that is not there yet, still empty.
+
+    Raises:
+        StorageError: It cannot be made.
+    """
+    for number in itertools.count(1):
+        path = root / f"{recipe}-{number}"
+        try:
+            path.mkdir(parents=True)
+        except FileExistsError:
+            if not root.is_dir():
+                raise StorageError(f"{root}: is no folder; move it away, or name --out") from None
+            continue
+        except OSError as error:
+            raise StorageError(
+                f"{path}: the run folder cannot be made ({error.strerror}); name another --out"
+            ) from error
+        return path
+    raise AssertionError("there are more numbers")
+
+
+def unclaim_run_folder(path: Path) -> None:
+    """Removes a claimed run folder that nothing was put into, and the folder of runs likewise."""
+    with suppress(OSError):  # it holds something
+        path.rmdir()
+        path.parent.rmdir()
 
 
 def read_config(path: Path) -> dict[str, Any]:

@@ -59,7 +59,8 @@ print("the first test image is a", probabilities[0].argmax(), "and its label is"
 mnistry.draw_prediction(x_test[0], probabilities[0], "prediction.png")
 
 # 8. Save, and load again.
-folder = run.save("{name}-run")
+folder = run.save()  # to runs/{name}-1, or the next number that is free
+print("saved in", folder)
 assert (mnistry.load_run(folder).predict(x_test[:1]) == probabilities).all()
 '''
 

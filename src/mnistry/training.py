@@ -16,8 +16,8 @@ import numpy as np
 import torch
 
 from mnistry import runfolder
-from mnistry.dataset import Data, DataSplits, as_splits, load_dataset
-from mnistry.errors import DataError, ModelError, UsageError
+from mnistry.dataset import Data, DataSplits, as_splits
+from mnistry.errors import ModelError, UsageError
 from mnistry.recipe import (
     Device,
     Optimizer,
@@ -27,7 +27,7 @@ from mnistry.recipe import (
     describe_layers,
     load_recipe,
 )
-from mnistry.run import Run, data_of, recipe_of
+from mnistry.run import Run, data_of, load_own_data, recipe_of
 from mnistry.trainer import Progress, Trainer, is_out_of_memory
 from mnistry.version import __version__
 
@@ -48,7 +48,7 @@ def train(
     learning_rate: float | None = None,
     optimizer: Optimizer | None = None,
     validation: Validation | None = None,
-    settings: Mapping[str, str] | None = None,
+    settings: Mapping[str, str | int] | None = None,
     seed: int = 0,
     threads: int | None = None,
     device: Device = "auto",
@@ -157,15 +157,7 @@ def resume(
         raise UsageError(f"{folder}: its training is finished; start another with: mnistry train")
     runfolder.remove_part_files(folder)
     _check_config(config, folder)
-    described = data_of(config, folder)
-    if described["place"] is None:
-        raise UsageError(f"{folder}: was started on arrays, which are gone; train again")
-    splits = load_dataset(described["place"], described["data_dir"])
-    if splits.sha256 != described["sha256"]:
-        raise DataError(
-            f"{described['place']}: is not the data that {folder} was started on (SHA-256 "
-            f"{splits.sha256[:12]}..., expected {described['sha256'][:12]}...); bring it back"
-        )
+    splits = load_own_data(data_of(config, folder), folder)
     return _train(recipe, splits, config, folder, progress)
 
 
@@ -249,10 +241,12 @@ def _epochs(
     tell: Callable[[Progress], None],
 ) -> Run:
     trainer = None
+    made = False
     try:
         trainer = Trainer(recipe, splits, config)
         if folder and not (folder / runfolder.CONFIG).exists():
             runfolder.make_run_folder(folder, trainer.config)
+            made = True
         if folder and (folder / runfolder.CHECKPOINT).exists():
             trainer.read(folder / runfolder.CHECKPOINT)
         while len(trainer.history) < recipe.epochs:
@@ -265,6 +259,9 @@ def _epochs(
         while cause:
             traceback.clear_frames(cause.__traceback__)  # they hold tensors on the device
             cause = cause.__cause__ or cause.__context__
+        fresh = folder and made and not (folder / runfolder.CHECKPOINT).exists()
+        if folder and fresh and isinstance(error, ModelError):
+            runfolder.remove_run_folder(folder)  # it diverged at once, and would again
         if is_out_of_memory(error):
             raise MemoryError(f"{recipe.name}: its network does not fit the memory") from error
         raise
@@ -285,22 +282,28 @@ def _in_a_fresh_thread(work: Callable[[], Run], stop: threading.Event) -> Run:
     """
     results: list[Run] = []
     errors: list[BaseException] = []
+    done = threading.Event()  # an interrupted `join` would take the thread for ended
 
     def target() -> None:
         try:
             results.append(work())
         except BaseException as error:  # raised below, in the caller's thread
             errors.append(error)
+        finally:
+            done.set()
 
     thread = threading.Thread(target=target, name="mnistry-training")
-    thread.start()
     try:
-        while thread.is_alive():
-            thread.join(0.1)  # by and by, so that every system lets Ctrl-C through
-    except BaseException:
+        thread.start()
+        while not done.wait(0.1):  # by and by, so that every system lets Ctrl-C through
+            pass
+    except BaseException as error:
         stop.set()
-        thread.join()
+        if not isinstance(error, RuntimeError):  # which says that no thread could be started
+            done.wait()
+            thread.join()
         raise
+    thread.join()
     if errors:
         raise errors.pop()
     return results.pop()

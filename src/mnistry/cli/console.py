@@ -26,7 +26,10 @@ Data = Annotated[
 ]
 DataDir = Annotated[
     Path | None,
-    typer.Option(help="The folder with the public set's files; else MNISTRY_DATA, else download."),
+    typer.Option(
+        readable=False,
+        help="The folder with the public set's files; else MNISTRY_DATA, else download.",
+    ),
 ]
 
 

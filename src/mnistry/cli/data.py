@@ -25,7 +25,8 @@ def data(
         ),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Where --grid goes; NAME-first-N.png if left out.")
+        Path | None,
+        typer.Option(readable=False, help="Where --grid goes; NAME-first-N.png if left out."),
     ] = None,
     prepare: Annotated[
         str | None,
@@ -81,8 +82,8 @@ def data(
                 "label": label,
                 "image": train.images[index].tolist(),
                 "prepare": [
-                    {"step": step} | _describe(array) | {"first": first.tolist()}
-                    for step, array, first in steps
+                    {"step": step} | _describe(array) | {"values": values.tolist(), "from": start}
+                    for step, array, values, start in steps
                 ],
                 "grid": None if picture is None else str(picture),
             }
@@ -98,11 +99,12 @@ def data(
     say(table(["class", "train", "test"], rows, "lrr"))
     say(f"\nx_train[{index}], as numbers; its label, y_train[{index}], is {label}:\n")
     _say_numbers(train.images[index])
-    for step, array, first in steps:
+    for step, array, values, start in steps:
         shape, dtype, low, high = _cells(array)
-        say(f"\n{step}: shape {shape}, {dtype}, {low} to {high}")
-        values = np.array2string(first, max_line_width=78, precision=4, separator=" ")
-        say("  " + values.replace("\n", "\n  "))
+        where = f"; from pixel {start} on, where the first image's ink begins:" if start else ""
+        say(f"\n{step}: shape {shape}, {dtype}, {low} to {high}{where}")
+        text = np.array2string(values, max_line_width=78, precision=4, separator=" ")
+        say("  " + text.replace("\n", "\n  "))
     if picture:
         say(f"\nDrawn: {picture}")
 
@@ -132,8 +134,8 @@ def _describe(array: np.ndarray[Any, Any]) -> dict[str, Any]:
     }
 
 
-Step = tuple[str, np.ndarray[Any, Any], np.ndarray[Any, Any]]
-"""What was done, the array that it gave, and the first values of that."""
+Step = tuple[str, np.ndarray[Any, Any], np.ndarray[Any, Any], int]
+"""What was done, the array that it gave, values of its first image or labels, and from where."""
 
 
 def _steps(
@@ -148,22 +150,22 @@ def _steps(
     shaped = add_channel(images) if is_image else flatten(images)
     scaled = scale(shaped)
 
-    def first(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-        pixels = array[0].reshape(-1)  # of the first image, from where its ink begins
-        start = int(np.argmax(pixels > 0))
-        return np.asarray(pixels[start : start + 10])
+    start = int(np.argmax(images[0] > 0))  # where the ink of the first image begins
+
+    def seen(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        return np.asarray(array[0].reshape(-1)[start : start + 10])
 
     steps = [
-        ("reshaped to one channel" if is_image else "flattened", shaped, first(shaped)),
-        ("scaled by 255", scaled, first(scaled)),
+        ("reshaped to one channel" if is_image else "flattened", shaped, seen(shaped), start),
+        ("scaled by 255", scaled, seen(scaled), start),
     ]
     if recipe.labels == "one-hot":
         rows = one_hot(labels, classes)
-        steps.append(("one-hot labels", rows, rows[:9]))
+        steps.append(("one-hot labels", rows, rows[:9], 0))
     else:
-        steps.append(("labels, as they are (sparse)", labels, labels[:9]))
+        steps.append(("labels, as they are (sparse)", labels, labels[:9], 0))
         rows = one_hot(labels[:9], classes)
-        steps.append(("the first nine labels one-hot, for comparison", rows, rows))
+        steps.append(("the first nine labels one-hot, for comparison", rows, rows, 0))
     return steps
 
 

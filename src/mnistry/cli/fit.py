@@ -11,11 +11,14 @@ from mnistry.errors import UsageError
 
 def fit_line(
     points: Annotated[
-        Path | None, typer.Option(help='A text file, "x,y" a line; else the tutorial\'s ten.')
+        Path | None,
+        typer.Option(readable=False, help='A text file, "x,y" a line; else the tutorial\'s ten.'),
     ] = None,
     m: Annotated[float | None, typer.Option("--m", help="Try this slope.")] = None,
     b: Annotated[float | None, typer.Option("--b", help="Try this height at x = 0.")] = None,
-    out: Annotated[Path, typer.Option(help="Where the picture goes.")] = Path("line.png"),
+    out: Annotated[Path, typer.Option(readable=False, help="Where the picture goes.")] = Path(
+        "line.png"
+    ),
     json: Json = False,
 ) -> None:
     """Fit a line to ten points, by hand or by program.

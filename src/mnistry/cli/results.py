@@ -14,6 +14,7 @@ from mnistry.cli.console import (
     make_folder,
     one_line,
     percent,
+    progress,
     say,
     say_json,
     table,
@@ -26,7 +27,9 @@ if TYPE_CHECKING:
     from mnistry.evaluation import Report
     from mnistry.run import Run
 
-RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder: runs/nvidia-mlp-1.")]
+RunFolder = Annotated[
+    Path, typer.Argument(readable=False, metavar="RUN", help="A run folder: runs/nvidia-mlp-1.")
+]
 
 
 def evaluate(
@@ -36,7 +39,8 @@ def evaluate(
     ] = None,
     data_dir: DataDir = None,
     out: Annotated[
-        Path | None, typer.Option(help="Where the pictures go; the run folder if left out.")
+        Path | None,
+        typer.Option(readable=False, help="Where the pictures go; the run folder if left out."),
     ] = None,
     json: Json = False,
     quiet: Quiet = False,
@@ -62,12 +66,10 @@ def evaluate(
 
 def _test_data(run: "Run", data: str | None, data_dir: Path | None, quiet: bool) -> "DataSplits":
     """The data asked for, or else what the run was trained on."""
-    own = run.config["data"]
-    if data is None and own["place"] is None:
-        raise UsageError(f"{run.path}: was trained on arrays; say what to score it on with --data")
-    if data is None and data_dir is None and own["data_dir"]:
-        data_dir = Path(own["data_dir"])
-    return load(data or own["place"], data_dir, quiet)
+    if data is not None:
+        return load(data, data_dir, quiet)
+    with progress("loading its data", quiet) as report:
+        return run.load_data(data_dir, report)
 
 
 def draw_report(report: "Report", splits: "DataSplits", folder: Path) -> list[Path]:
@@ -101,17 +103,26 @@ def _say_report(report: "Report") -> None:
 def predict(
     images: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="IMAGE", help="Image files: one digit each, 28 x 28 pixels, grey."),
+        typer.Argument(
+            readable=False,
+            metavar="IMAGE",
+            help="Image files: one digit each, 28 x 28 pixels, grey.",
+        ),
     ] = None,
     run: Annotated[
-        Path | None, typer.Option(metavar="RUN", help="The run folder to predict with. Required.")
+        Path | None,
+        typer.Option(
+            readable=False, metavar="RUN", help="The run folder to predict with. Required."
+        ),
     ] = None,
     index: Annotated[
         list[int] | None,
         typer.Option(min=0, metavar="N", help="Predict image N of the run's test set, too."),
     ] = None,
     draw: Annotated[bool, typer.Option("--draw", help="Draw each with its prediction.")] = False,
-    out: Annotated[Path, typer.Option(help="The folder for what --draw draws.")] = Path("."),
+    out: Annotated[
+        Path, typer.Option(readable=False, help="The folder for what --draw draws.")
+    ] = Path("."),
     data_dir: DataDir = None,
     json: Json = False,
     quiet: Quiet = False,
@@ -140,6 +151,8 @@ def predict(
     for file in images or []:
         try:
             image = read_digit(file)
+            if image.min() == image.max():
+                raise DataError(f"{file}: is empty, all of one grey; expected a digit")
         except DataError as error:
             failed = True
             if json:

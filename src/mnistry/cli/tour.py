@@ -22,7 +22,9 @@ _SHOWN = 40
 
 def demo(
     data_dir: DataDir = None,
-    out: Annotated[Path, typer.Option(help="Where the run and the pictures go.")] = Path("demo"),
+    out: Annotated[
+        Path, typer.Option(readable=False, help="Where the run and the pictures go.")
+    ] = Path("demo"),
     quiet: Quiet = False,
 ) -> None:
     """Go through the whole workflow once, with pictures.

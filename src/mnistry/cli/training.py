@@ -23,7 +23,7 @@ from mnistry.cli.console import (
 from mnistry.cli.look import describe_network, parse_settings
 from mnistry.errors import UsageError
 from mnistry.recipe import PRESETS, Device, Optimizer, Precision, Validation, load_recipe
-from mnistry.runfolder import CONFIG, WEIGHTS, next_run_folder, read_config
+from mnistry.runfolder import CONFIG, WEIGHTS, claim_run_folder, read_config, unclaim_run_folder
 
 if TYPE_CHECKING:
     from mnistry.run import Run
@@ -70,11 +70,16 @@ def train(
         Precision, typer.Option(help="auto: bfloat16 where the hardware has it and is faster.")
     ] = "auto",
     out: Annotated[
-        Path | None, typer.Option(help="The run folder; runs/<preset>-<n> if left out.")
+        Path | None,
+        typer.Option(readable=False, help="The run folder; runs/<preset>-<n> if left out."),
     ] = None,
     resume: Annotated[
         Path | None,
-        typer.Option(metavar="RUN", help="Finish a run that was stopped; all else is its own."),
+        typer.Option(
+            readable=False,
+            metavar="RUN",
+            help="Finish a run that was stopped; all else is its own.",
+        ),
     ] = None,
     json: Json = False,
     quiet: Quiet = False,
@@ -102,33 +107,38 @@ def train(
     else:
         chosen = load_recipe(recipe).with_settings(parse_settings(set_))
         splits = load(data, data_dir, quiet)
-        folder = out or next_run_folder(chosen.name)
         from mnistry.training import train as train_run
+
+        folder = out or claim_run_folder(chosen.name)
 
         if not quiet:
             tell(f"{chosen.name}: {describe_network(chosen)}")
             tell(
                 f"{splits.name}: {len(splits.train):,} images to train on; the run goes to {folder}"
             )
-        run = watch(
-            lambda report: train_run(
-                chosen,
-                data=splits,
-                epochs=epochs,
-                batch_size=batch_size,
-                learning_rate=learning_rate,
-                optimizer=optimizer,
-                validation=validation,
-                seed=seed,
-                threads=threads,
-                device=device,
-                precision=precision,
-                out=folder,
-                progress=report,
-            ),
-            folder,
-            quiet,
-        )
+        try:
+            run = watch(
+                lambda report: train_run(
+                    chosen,
+                    data=splits,
+                    epochs=epochs,
+                    batch_size=batch_size,
+                    learning_rate=learning_rate,
+                    optimizer=optimizer,
+                    validation=validation,
+                    seed=seed,
+                    threads=threads,
+                    device=device,
+                    precision=precision,
+                    out=folder,
+                    progress=report,
+                ),
+                folder,
+                quiet,
+            )
+        finally:
+            if out is None:
+                unclaim_run_folder(folder)
     _say_trained(run, json)
 
 

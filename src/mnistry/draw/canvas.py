@@ -83,6 +83,7 @@ def write(
 ) -> None:
     """Writes a line whose upper edge is `top` inches down, smaller or cut where `room` is short."""
     width, height = figure.get_size_inches()
+    text = writable(text)
     line = figure.text(
         left / width,
         1 - (top + 0.76 * size / 72) / height,  # the baseline: capitals rise 0.76 of the size
@@ -257,7 +258,15 @@ def texts(name: str, values: Sequence[object] | NDArray[Any], n: int) -> list[st
     """Returns the text of each value, n in all."""
     if len(values) != n:
         raise UsageError(f"{name} has length {len(values)}; expected {n}")
-    return [str(value) for value in values]
+    return [writable(str(value)) for value in values]
+
+
+def writable(text: str) -> str:
+    """Returns the text with "\ufffd" for what the font lacks, of which matplotlib would warn."""
+    from matplotlib.font_manager import findfont, get_font
+
+    font = get_font(findfont("DejaVu Sans"))
+    return "".join(c if font.get_char_index(ord(c)) else "\ufffd" for c in text)
 
 
 def _rgb(colour: str) -> NDArray[np.float64]:

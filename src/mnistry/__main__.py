@@ -1,0 +1,5 @@
+"""`python -m mnistry`: the command line."""
+
+from mnistry.cli import main
+
+main()

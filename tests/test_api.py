@@ -29,7 +29,7 @@ PUBLIC = {
     *("load_dataset", "load_recipe", "load_run", "one_hot", "resume", "scale", "train"),
 }
 
-HEAVY = {"torch", "matplotlib", "pooch", "PIL", "safetensors", "requests"}
+HEAVY = {"torch", "matplotlib", "pooch", "PIL", "safetensors", "requests", "cv2"}
 """Packages that are slow to load, or that are not there where Mnistry only reads digits."""
 
 MAY_LOAD = {  # the arguments of `mnistry`, and what of the heavy packages they may load

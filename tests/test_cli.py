@@ -21,6 +21,7 @@ from PIL import Image
 
 from digits import make_digits, write_digits
 from mnistry.cli import app, run
+from mnistry.pen import PenSet
 from mnistry.recipe import PRESETS
 
 Mnistry = Callable[..., tuple[int, str, str]]
@@ -462,7 +463,7 @@ def test_demo(mnist_dir: Path, place: Path, mnistry: Mnistry, monkeypatch):
     assert code == 0
     assert "\n  . .venv/bin/activate\n  mnistry predict" in out
     assert "of 10,000 others right" in out
-    assert err.splitlines()[0] == "getting MNIST ..."
+    assert err.splitlines()[0] == "getting the data ..."
     assert max(map(len, out.splitlines())) <= 80
     assert sorted(os.listdir("show")) == [
         *("confusion.png", "first-40.png", "mistakes.png", "predictions.png", "run"),
@@ -625,10 +626,26 @@ def test_no_way_to_the_data(place: Path, mnistry: Mnistry, monkeypatch):
         raise NetworkError("mnist: no mirror delivered it; name a folder with --data-dir")
 
     monkeypatch.setattr("mnistry.dataset.load_source", refuse)
-    for command in (["data"], ["train"], ["demo", "--quiet"], ["data", "--json"]):
+    for command in (["data"], ["train", "--data", "mnist"], ["data", "--json"]):
         code, out, err = mnistry(*command)
         assert (code, out) == (5, "")
         assert "--data-dir" in err
+    # MNIST was not asked for by name: pen takes its place
+    small = PenSet(train=300, test=60, writers=12)
+    monkeypatch.setattr("mnistry.pen.PenSet.parse", lambda _: small)
+    monkeypatch.setattr("mnistry.cli.tour.DEFAULT_PRESET", "vidhya-mlp")
+    notice = "MNIST could not be reached"
+    code, out, err = mnistry("train", "vidhya-mlp", "--epochs", 1)
+    assert (code, err.count(notice), out.count("mnist ")) == (0, 1, 0)
+    assert "using pen, 300 digits written by this program: the figures below are not MNIST's" in err
+    code, out, err = mnistry("demo")
+    assert (code, err.count(notice)) == (0, 1)
+    assert "on 300 images of pen" in out
+    code, out, err = mnistry("demo")  # a second time on what the run was trained on
+    assert (code, err.count(notice)) == (0, 0)
+    code, out, err = mnistry("evaluate", "demo/run", "--quiet")
+    assert (code, err) == (0, "")
+    assert out.startswith("pen test: 60 images")
 
 
 @pytest.mark.parametrize("package", ["torch", "matplotlib"])
@@ -846,3 +863,36 @@ def test_two_trainings_at_once_take_two_folders(place: Path):
 def test_a_training_that_fails_leaves_no_empty_folder(place: Path, mnistry: Mnistry):
     assert _train(mnistry, "--learning-rate", "-1")[0] == 2
     assert not Path("runs").exists() or not os.listdir("runs")
+
+
+def test_data_that_is_written_here(place: Path, mnistry: Mnistry):
+    options = ("--train", 200, "--test", 50, "--writers", 9, "--seed", 4, "--style", "eu")
+    code, out, _ = mnistry("data", "pen", *options, "--grid", 9)
+    assert code == 0
+    assert "(200, 28, 28)" in out
+    assert Path("pen-first-9.png").exists()
+    first = json.loads(mnistry("data", "pen", *options, "--json")[1])
+    assert first["count_per_class"]["test"] == [5] * 10
+    assert mnistry("cache")[1].count("pen/") == 1
+    spec = "pen:train=200,test=50,writers=9,seed=4,style=eu"
+    code, out, _ = mnistry("train", "vidhya-mlp", "--data", spec, "--epochs", 1, "--json")
+    assert json.loads(out)["config"]["data"]["sha256"] == first["sha256"]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["pen", "--train", "0"], "train is 0, expected 1 to"),
+        (["pen", "--test", "-5"], "test is -5, expected 1 to"),
+        (["pen", "--train", "1000000000000"], "expected 1 to"),
+        (["pen", "--style", "fr"], "style is 'fr', expected one of us, eu, mixed"),
+        (["pen:style=fr"], "style is 'fr'"),
+        (["pen:letters=3"], "is no setting"),
+        (["digits", "--train", "5"], "train=5: goes with pen, not with digits"),
+        (["pen", "--data-dir", "digits"], "leave it out"),
+    ],
+)
+def test_pen_sets_that_cannot_be(place: Path, mnistry: Mnistry, options: list[str], words: str):
+    code, out, err = mnistry("data", *options)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert words in err

@@ -1,6 +1,8 @@
 """Data sets in memory: images, labels and classes, loaded by name or from the user's own files."""
 
 import os
+import warnings
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -10,11 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnistry.catalogue import CATALOGUE, combined_sha256
-from mnistry.errors import DataError, UsageError
+from mnistry.errors import DataError, NetworkError, UsageError
 from mnistry.formats import DIGITS, read_own
 from mnistry.idx import idx_sha256
 from mnistry.prepare import as_images
 from mnistry.sources import Arrays, Progress, load_source
+
+PEN = "pen"
+"""The name of the set that the program writes itself; settings may follow: "pen:style=us"."""
 
 UInt8s = NDArray[np.uint8]
 Arrays4 = tuple[tuple[UInt8s, UInt8s], tuple[UInt8s, UInt8s]]
@@ -158,8 +163,10 @@ def load_dataset(
     have the ten digits as classes; other folders are numbered in the order of their names.
 
     Args:
-        name_or_path: a name in `mnistry.catalogue.CATALOGUE`, or a path ("./mnist" for a folder of
-            such a name).
+        name_or_path: a name in `mnistry.catalogue.CATALOGUE`; or "pen", the digits that the program
+            writes itself, with settings as `mnistry.pen.PenSet.parse` reads them where others than
+            the defaults are wanted ("pen:train=1000,style=us"); or a path ("./mnist" for a folder
+            of such a name).
         data_dir: where the public data set lies; by default MNISTRY_DATA, the cache, the mirrors.
         progress: is told how far a download (in bytes) or a folder of images (in files) is.
 
@@ -177,6 +184,8 @@ def load_dataset(
         train, test = (_part(arrays, part, source.classes, origin) for part in ("train", "test"))
         kept = None if data_dir is None else str(Path(data_dir).expanduser().absolute())
         return DataSplits(train, test, name, origin, name, kept, source.sha256)
+    if name == PEN or name.startswith(f"{PEN}:"):
+        return _written(name, data_dir, progress)
     known = ", ".join(CATALOGUE)
     if data_dir is not None:
         raise UsageError(
@@ -195,17 +204,62 @@ def load_dataset(
     return DataSplits(train, test, path.resolve().name, name, str(path.absolute()))
 
 
-def as_splits(data: Data, data_dir: str | os.PathLike[str] | None = None) -> DataSplits:
+def _written(
+    name: str, data_dir: str | os.PathLike[str] | None, progress: Progress | None
+) -> DataSplits:
+    from mnistry.pen import PenSet, cache  # they load OpenCV
+
+    if data_dir is not None:
+        raise UsageError("data_dir: goes with a public data set; pen is written here, leave it out")
+    settings = PenSet.parse(name[len(PEN) + 1 :])
+    arrays, origin = cache.load(settings, progress)
+    train, test = (_part(arrays, part, DIGITS, origin) for part in ("train", "test"))
+    place = f"{PEN}:{settings}".rstrip(":")
+    return DataSplits(train, test, PEN, origin, place)
+
+
+def load_mnist_or_pen(
+    data_dir: str | os.PathLike[str] | None = None,
+    progress: Progress | None = None,
+    notify: Callable[[str], object] = warnings.warn,
+) -> DataSplits:
+    """Load MNIST or, where no mirror can be reached, the digits that the program writes itself.
+
+    Args:
+        data_dir: where MNIST lies, as for `load_dataset`; if it or MNISTRY_DATA is given, MNIST
+            has to be there.
+        progress: as for `load_dataset`.
+        notify: is told, in one line, that it is not MNIST.
+
+    Raises:
+        MnistryError: as `load_dataset`.
+    """
+    try:
+        return load_dataset("mnist", data_dir, progress)
+    except NetworkError:
+        splits = load_dataset(PEN, None, progress)
+        notify(
+            "MNIST could not be reached (no mirror answers, and neither --data-dir nor "
+            f"MNISTRY_DATA names a folder with it); using pen, {len(splits.train):,} digits "
+            "written by this program: the figures below are not MNIST's"
+        )
+        return splits
+
+
+def as_splits(data: Data | None, data_dir: str | os.PathLike[str] | None = None) -> DataSplits:
     """Bring any form of a data set to one: a name, a path, splits, or `load_data`'s arrays.
 
     Args:
-        data: as `load_dataset` takes it, or gives it; or `(x_train, y_train), (x_test, y_test)`,
-            images as `mnistry.prepare.as_images` takes them and labels of (n,) from 0 on.
+        data: None for MNIST or, where it cannot be reached, pen, with a warning; or as
+            `load_dataset` takes it, or gives it; or `(x_train, y_train), (x_test, y_test)`, images
+            as `mnistry.prepare.as_images` takes them and labels of (n,) from 0 on.
         data_dir: as for `load_dataset`.
 
     Raises:
         MnistryError: as `load_dataset`; arrays of another dtype or shape are a UsageError.
     """
+    if data is None:
+        return load_mnist_or_pen(data_dir)
     if isinstance(data, DataSplits):
         return data
     if isinstance(data, str | os.PathLike):

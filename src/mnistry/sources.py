@@ -34,6 +34,8 @@ Progress = Callable[[int, int], object]
 
 _STALE_SECONDS = 24 * 3600
 _SCRATCH = ".download-"
+PEN_CACHE = "pen"
+"""The folder in the cache where `mnistry.pen.cache` keeps the sets that it wrote."""
 
 
 def load_source(
@@ -109,11 +111,13 @@ def cache_entries() -> list[CacheEntry]:
     Raises:
         StorageError: the cache cannot be looked into.
     """
-    with _storage(cache_dir(), "that can be read"):
+    with storage(cache_dir(), "that can be read"):
         paths = [cache_dir() / s.name / file.name for s in CATALOGUE.values() for file in s.files]
         paths += [
             path for name in CATALOGUE for path in (cache_dir() / name).glob(f"{_SCRATCH}*/*")
         ]
+        for pattern in ("*.npz", ".*.part"):
+            paths += (cache_dir() / PEN_CACHE).glob(pattern)
         return [CacheEntry(path, path.stat().st_size) for path in paths if path.is_file()]
 
 
@@ -127,10 +131,10 @@ def clear_cache() -> list[CacheEntry]:
         StorageError: a file cannot be deleted.
     """
     entries = cache_entries()
-    with _storage(cache_dir(), "whose files can be deleted"):
+    with storage(cache_dir(), "whose files can be deleted"):
         for entry in entries:
             entry.path.unlink(missing_ok=True)
-        for folder in (cache_dir() / name for name in CATALOGUE):
+        for folder in (cache_dir() / name for name in (*CATALOGUE, PEN_CACHE)):
             for empty in (*folder.glob(f"{_SCRATCH}*"), folder, cache_dir()):
                 if empty.is_dir() and not any(empty.iterdir()):
                     empty.rmdir()
@@ -140,7 +144,7 @@ def clear_cache() -> list[CacheEntry]:
 @contextmanager
 def _scratch(folder: Path, size: int) -> Iterator[Path]:
     """Give a folder for half-finished files beside the finished ones."""
-    with _storage(folder, f"with room for {2 * size >> 20} MiB"):
+    with storage(folder, f"with room for {2 * size >> 20} MiB"):
         folder.mkdir(parents=True, exist_ok=True)
         for stale in folder.glob(f"{_SCRATCH}*"):  # what a killed download left
             with suppress(FileNotFoundError):  # its own process has just finished
@@ -153,7 +157,7 @@ def _scratch(folder: Path, size: int) -> Iterator[Path]:
 
 
 @contextmanager
-def _storage(folder: Path, expected: str) -> Iterator[None]:
+def storage(folder: Path, expected: str) -> Iterator[None]:
     """Name the folder where the operating system fails."""
     try:
         yield

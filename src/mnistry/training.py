@@ -41,7 +41,7 @@ _MOST_THREADS = 1024
 def train(
     recipe: str | Recipe = "nvidia-mlp",
     *,
-    data: Data = "mnist",
+    data: Data | None = None,
     data_dir: str | os.PathLike[str] | None = None,
     epochs: int | None = None,
     batch_size: int | None = None,
@@ -64,7 +64,8 @@ def train(
     Args:
         recipe: A preset's name, "FILE.py:NAME", or a `Recipe`.
         data: A data set's name or path, as `load_dataset` takes it; or what that gives; or the
-            arrays `(x_train, y_train), (x_test, y_test)`, as `load_data` gives them.
+            arrays `(x_train, y_train), (x_test, y_test)`, as `load_data` gives them. If left out,
+            MNIST or, where no mirror can be reached, pen, with a warning.
         data_dir: Where the public data set lies; by default MNISTRY_DATA, the cache, the mirrors.
         epochs: Passes over the training set; the recipe's own if left out, as are the next four.
         batch_size: Images in a step.

@@ -21,8 +21,11 @@ _LINES_EVERY = 5.0  # seconds between two lines of progress where there is no te
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Data = Annotated[
-    str,
-    typer.Option(help="A public set (mnist) or a path: IDX files, .npz, CSV, or class folders."),
+    str | None,
+    typer.Option(
+        help="mnist, pen, or a path: IDX files, .npz, CSV, or class folders. If left out, mnist "
+        "or, where it cannot be reached, pen."
+    ),
 ]
 DataDir = Annotated[
     Path | None,
@@ -153,11 +156,13 @@ def _lines(what: str) -> Report:
     return report
 
 
-def load(data: str, data_dir: Path | None, quiet: bool) -> "DataSplits":
-    """Loads a data set, showing the progress of a download."""
-    from mnistry.dataset import load_dataset
+def load(data: str | None, data_dir: Path | None, quiet: bool) -> "DataSplits":
+    """Loads a data set, showing the progress; None is MNIST or, where it cannot be reached, pen."""
+    from mnistry.dataset import load_dataset, load_mnist_or_pen
 
-    with progress(f"{data}: loading", quiet) as report:
+    with progress(f"{data or 'mnist'}: loading", quiet) as report:
+        if data is None:
+            return load_mnist_or_pen(data_dir, report, tell)
         return load_dataset(data, data_dir, report)
 
 

@@ -3,7 +3,7 @@
 import shutil
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 import typer
@@ -11,11 +11,14 @@ import typer
 from mnistry.cli.console import DataDir, Json, Quiet, load, say, say_json, table
 from mnistry.errors import UsageError
 
+if TYPE_CHECKING:
+    from mnistry.dataset import DataSplits
+
 
 def data(
-    name: Annotated[str, typer.Argument(help="A public set, or a path to one of your own.")] = (
-        "mnist"
-    ),
+    name: Annotated[
+        str, typer.Argument(help="mnist; pen, written here; or a path to a set of your own.")
+    ] = "mnist",
     data_dir: DataDir = None,
     index: Annotated[int, typer.Option(min=0, help="Which training image to show as numbers.")] = 0,
     grid: Annotated[
@@ -32,6 +35,21 @@ def data(
         str | None,
         typer.Option(metavar="PRESET", help="Show how this preset's network is fed, step by step."),
     ] = None,
+    train: Annotated[
+        int | None, typer.Option("--train", metavar="N", help="pen: images to train on.")
+    ] = None,
+    test: Annotated[
+        int | None, typer.Option("--test", metavar="N", help="pen: images to test on.")
+    ] = None,
+    writers: Annotated[
+        int | None, typer.Option(metavar="N", help="pen: how many writers wrote them.")
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(metavar="N", help="pen: decides everything random.")
+    ] = None,
+    style: Annotated[
+        str | None, typer.Option(help="pen: us, eu or mixed, where the writers learned to write.")
+    ] = None,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -43,8 +61,24 @@ def data(
     mnistry data --prepare nvidia-mlp
     mnistry data --data-dir ./folder-with-mnist
     mnistry data ./my-digits --grid 40 --out mine.png
+    mnistry data pen --train 10000 --writers 300 --style eu --grid 40
     """
-    splits = load(name, data_dir, quiet)
+    wanted = {"train": train, "test": test, "writers": writers, "seed": seed, "style": style}
+    settings = ",".join(f"{key}={value}" for key, value in wanted.items() if value is not None)
+    if settings and name != "pen":
+        raise UsageError(f"{settings}: goes with pen, not with {name}; leave it out")
+    splits = load(f"{name}:{settings}" if settings else name, data_dir, quiet)
+    _show(splits, index, grid, out, prepare, json)
+
+
+def _show(
+    splits: "DataSplits",
+    index: int,
+    grid: int | None,
+    out: Path | None,
+    prepare: str | None,
+    json: bool,
+) -> None:
     train, test = splits.train, splits.test
     if index >= len(train):
         raise UsageError(f"--index {index}: expected 0 to {len(train) - 1}")

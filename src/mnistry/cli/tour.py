@@ -15,7 +15,7 @@ from mnistry.cli.console import DataDir, Quiet, load, make_folder, percent, say,
 from mnistry.cli.look import describe_network
 from mnistry.cli.results import draw_report
 from mnistry.cli.training import DEFAULT_PRESET, watch
-from mnistry.runfolder import CONFIG, WEIGHTS
+from mnistry.runfolder import CONFIG, WEIGHTS, read_config
 
 _SHOWN = 40
 
@@ -44,8 +44,10 @@ def demo(
         yield
         took.append((step, time.perf_counter() - started))
 
-    with timed("getting MNIST"):
-        splits = load("mnist", data_dir, quiet)
+    folder = out / "run"
+    kept = read_config(folder)["data"]["place"] if (folder / CONFIG).exists() else None
+    with timed("getting the data"):
+        splits = load(kept, data_dir, quiet)
     make_folder(out)
     with timed("drawing its first images"):
         from mnistry.draw import draw_grid
@@ -56,7 +58,6 @@ def demo(
         from mnistry import training
         from mnistry.run import load_run
 
-    folder = out / "run"
     if (folder / WEIGHTS).exists():
         with timed(f"reading the training that lies in {folder}"):
             run = load_run(folder)
@@ -82,7 +83,7 @@ def demo(
     low, high = report.interval
     say(
         f"\nMnistry trained {run.recipe.name} ({describe_network(run.recipe)})\n"
-        f"on {len(splits.train):,} images of handwritten digits, and read "
+        f"on {len(splits.train):,} images of {splits.name}, and read "
         f"{percent(report.accuracy)} of {len(splits.test):,} others right\n"
         f"(95% interval {percent(low)} to {percent(high)}).\n"
     )

@@ -37,7 +37,7 @@ def train(
     recipe: Annotated[
         str, typer.Argument(help="A preset (see: mnistry presets), or FILE.py:NAME.")
     ] = DEFAULT_PRESET,
-    data: Data = "mnist",
+    data: Data = None,
     data_dir: DataDir = None,
     epochs: Annotated[
         int | None,

@@ -1,0 +1,50 @@
+"""Ink to a 28 x 28 image made as MNIST's were.
+
+The geometry is that of the MNIST files themselves: the ink's box is scaled, its aspect kept, so
+that the longer side is 20 pixels, grey coming from area averaging; it is pasted at an integer
+offset so that its centre of mass falls on pixel 14 of 0..27; the brightest pixel is 255.
+"""
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from mnistry.errors import UsageError
+
+SIZE, BOX, CENTRE = 28, 20, 14
+"""The image's side, the longer side of the ink's box, and where the centre of mass goes."""
+
+
+def normalise(ink: NDArray[np.uint8], pixel_aspect: float = 1.0) -> NDArray[np.uint8]:
+    """Bring the ink of one digit to MNIST's form.
+
+    Args:
+        ink: (h, w) uint8 of any size, 0 ground to 255 ink. Whatever is not 0 is ink, so the ground
+            has to be clean.
+        pixel_aspect: The width of a pixel by its height, above 0: 1 but for some scans, as a fax's.
+
+    Returns:
+        (28, 28) uint8, 0 ground to 255 ink; all 0 where there is no ink.
+
+    Raises:
+        UsageError: `ink` has another dtype or number of axes, or no pixels.
+    """
+    if ink.dtype != np.uint8 or ink.ndim != 2 or not ink.size:
+        raise UsageError(f"ink: is {ink.dtype} of shape {ink.shape}, expected uint8 of (h, w)")
+    image = np.zeros((SIZE, SIZE), np.uint8)
+    x, y, width, height = cv2.boundingRect(ink)
+    if not width:
+        return image
+    scale = BOX / max(width * pixel_aspect, height)
+    size = max(1, round(width * pixel_aspect * scale)), max(1, round(height * scale))
+    # what is enlarged has no areas to average
+    how = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    small = cv2.resize(ink[y : y + height, x : x + width], size, interpolation=how)
+    small = cv2.convertScaleAbs(small, alpha=255 / small.max())
+    moments = cv2.moments(small)
+    left, top = (
+        min(max(round(CENTRE - moments[key] / moments["m00"]), 0), SIZE - length)
+        for key, length in zip(("m10", "m01"), size, strict=True)
+    )
+    image[top : top + size[1], left : left + size[0]] = small
+    return image

@@ -1,0 +1,56 @@
+"""Ink on paper: drawn digits as pixels, thin ballpoint to thick marker."""
+
+import itertools
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from mnistry.normalise import SIZE, normalise
+from mnistry.pen.hand import Drawn
+
+_TALL = 60  # pixels of the longer side, before it is brought to MNIST's size
+_PAD = 2  # pixels around it
+_BITS = 4  # after the point, in OpenCV's coordinates
+_THIN, _THICK = 0.05, 0.30  # the widths that strokes may have, by the longer side
+_WAVES = 1.2  # how often the width swells along all strokes of a digit
+
+
+def ink(drawn: Drawn, rng: np.random.Generator) -> NDArray[np.uint8]:
+    """Ink digits, and bring each to MNIST's form.
+
+    Args:
+        drawn: n digits.
+        rng: Decides where the strokes swell.
+
+    Returns:
+        (n, 28, 28) uint8, 0 ground to 255 ink.
+    """
+    points, traits = drawn.points, drawn.traits
+    n, count = points.shape[:2]
+    pen = np.clip(np.exp(traits["width"]), _THIN, _THICK) * _TALL  # (n,)
+    low, high = points.min(1), points.max(1)
+    scale = (_TALL - pen) / (high - low).max(1)
+    # A pen that is wider one way than the other: a round one, on pixels that are not square.
+    nib = np.exp(traits["nib"])
+    pixels = np.stack([scale * nib**-0.5, scale * nib**0.5], -1)[:, None]
+    placed = (points - low[:, None]) * pixels + (pen / 2 + _PAD)[:, None, None]
+    sizes = np.ceil(placed.max(1) + (pen / 2 + _PAD)[:, None]).astype(int)
+    fixed = np.round(placed * (1 << _BITS)).astype(np.int32)
+    phase = np.linspace(0, _WAVES, count) + rng.random((n, 1))
+    swell = 1 + traits["swell"][:, None] * np.cos(2 * np.pi * phase)
+    thick = np.maximum(1, np.round(pen[:, None] * swell)).astype(int)
+    starts = np.zeros((n, count), bool)  # of a stretch of one width
+    starts[:, 1:] = thick[:, 1:] != thick[:, :-1]
+    starts[:, [start for start, _ in drawn.ends]] = True
+    breaks = {stop for _, stop in drawn.ends}
+    images = np.empty((n, SIZE, SIZE), np.uint8)
+    for i in range(n):
+        canvas = np.zeros(sizes[i, ::-1], np.uint8)
+        cuts = [*np.flatnonzero(starts[i]).tolist(), count]
+        for start, stop in itertools.pairwise(cuts):
+            part = fixed[i, start : stop if stop in breaks else stop + 1]
+            width = int(thick[i, start])
+            cv2.polylines(canvas, [part], False, 255, width, cv2.LINE_8, _BITS)
+        images[i] = normalise(canvas, float(nib[i]))
+    return images

@@ -1,0 +1,97 @@
+"""Tests of mnistry.normalise: MNIST's own geometry, from ink of any size."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import mnistry
+from mnistry.errors import UsageError
+from mnistry.normalise import normalise
+
+
+def centre(image: np.ndarray) -> tuple[float, float]:
+    y, x = np.indices(image.shape)
+    return (image * y).sum() / image.sum(), (image * x).sum() / image.sum()
+
+
+def box(image: np.ndarray) -> tuple[int, int]:
+    rows, columns = (np.flatnonzero(image.any(axis)) for axis in (1, 0))
+    return rows[-1] - rows[0] + 1, columns[-1] - columns[0] + 1
+
+
+@settings(deadline=None)
+@given(st.integers(1, 300), st.integers(1, 300), st.integers(0, 40), st.integers(1, 255), st.data())
+def test_the_geometry_is_mnists(height, width, margin, brightest, data) -> None:
+    rng = np.random.default_rng(data.draw(st.integers(0, 99)))
+    ink = np.zeros((height + margin, width + 2 * margin), np.uint8)
+    part = ink[margin:, margin : margin + width]
+    part[:] = np.where(rng.random(part.shape) < 0.3, brightest, 0)
+    part[[0, -1]] = part[:, [0, -1]] = brightest
+    kept = ink.copy()
+    image = normalise(ink)
+    assert (image.shape, image.dtype) == ((28, 28), np.uint8)
+    assert image.max() == 255
+    assert max(box(image)) == 20
+    assert all(13.49 <= c <= 14.51 for c in centre(image))
+    np.testing.assert_array_equal(ink, kept)
+
+
+def test_an_l_is_centred_by_its_mass_and_not_by_its_box() -> None:
+    ink = np.zeros((100, 100), np.uint8)
+    ink[:, :20] = ink[80:] = 200
+    down, across = centre(normalise(ink))
+    assert 13.5 <= down <= 14.5
+    assert 13.5 <= across <= 14.5
+
+
+def test_areas_are_averaged() -> None:
+    ink = np.zeros((40, 40), np.uint8)
+    ink[::2] = 100  # every pixel of the result is half ink, and the brightest becomes 255
+    ink[-1] = 100
+    image = normalise(ink)
+    assert set(np.unique(image)) <= {0, 128, 255}
+
+
+def test_no_ink() -> None:
+    assert not normalise(np.zeros((50, 60), np.uint8)).any()
+
+
+def test_pixels_that_are_not_square() -> None:
+    ink = np.full((100, 50), 255, np.uint8)
+    assert box(normalise(ink, pixel_aspect=2.0)) == (20, 20)
+    assert box(normalise(ink)) == (20, 10)
+
+
+@pytest.mark.parametrize(
+    "ink", [np.zeros((3, 3)), np.zeros((1, 3, 3), np.uint8), np.zeros((0, 3), np.uint8)]
+)
+def test_what_is_no_ink(ink) -> None:
+    with pytest.raises(UsageError, match=r"expected uint8 of \(h, w\)"):
+        normalise(ink)
+
+
+def pasted(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """A digit at another size, somewhere on a larger sheet."""
+    scale = rng.uniform(1.5, 6)
+    large = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    sheet = np.zeros([n + int(rng.integers(1, 60)) for n in large.shape], np.uint8)
+    top, left = (int(rng.integers(0, sheet.shape[i] - large.shape[i] + 1)) for i in (0, 1))
+    sheet[top : top + large.shape[0], left : left + large.shape[1]] = large
+    return sheet
+
+
+@pytest.mark.slow
+def test_mnist_pasted_on_paper_is_read_as_well(mnist_dir: Path) -> None:
+    splits = mnistry.load_dataset("mnist", mnist_dir)
+    run = mnistry.train("datumo-cnn", data=splits, epochs=3)
+    rng = np.random.default_rng(0)
+    again = np.stack([normalise(pasted(image, rng)) for image in splits.test.images])
+    before, after = (
+        (run.predict(images).argmax(1) == splits.test.labels).mean()
+        for images in (splits.test.images, again)
+    )
+    assert abs(before - after) <= 0.0015

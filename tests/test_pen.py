@@ -1,0 +1,200 @@
+"""Tests of mnistry.pen: the same digits for the same settings, by writers, as MNIST looks."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import mnistry
+from mnistry.errors import MnistryError, UsageError
+from mnistry.pen import PenSet, write
+from mnistry.pen import cache as pen_cache
+from mnistry.pen.hand import skeleton
+from mnistry.pen.letterforms import LETTERFORMS
+from mnistry.sources import cache_entries, clear_cache
+
+SMALL = PenSet(train=300, test=60, writers=12)
+
+
+# ------------------------------------------------------------------------------- letterforms
+
+
+def test_every_digit_has_its_forms_on_both_sides_of_the_ocean() -> None:
+    for digit in range(10):
+        forms = [form for form in LETTERFORMS if form.label == digit]
+        assert len(forms) >= 6
+        assert len({form.name for form in forms}) == len(forms)
+        assert sum(form.us for form in forms) > 0
+        assert sum(form.eu for form in forms) > 0
+    crossed = [form for form in LETTERFORMS if form.label == 7 and "crossed" in form.name]
+    assert sum(form.eu for form in crossed) > 5 * sum(form.us for form in crossed)
+
+
+@pytest.mark.parametrize("form", LETTERFORMS, ids=lambda form: f"{form.label} {form.name}")
+def test_a_curve_goes_through_its_points(form) -> None:
+    bone = skeleton(form)
+    points = bone.curve @ bone.controls
+    assert np.ptp(bone.controls, axis=0).max() == pytest.approx(1)
+    gaps = [np.abs(points - control).sum(1).min() for control in bone.controls]
+    assert max(gaps) < 0.05
+    assert np.abs(points).max() < 0.75
+    assert [start for start, _ in bone.ends] == [0, *[stop for _, stop in bone.ends[:-1]]]
+    assert len(bone.ends) == len(form.strokes)
+
+
+# ------------------------------------------------------------------------------------ writing
+
+
+def test_the_set_is_what_was_asked_for() -> None:
+    for part, count in zip(write(SMALL), (300, 60), strict=True):
+        assert part.images.shape == (count, 28, 28)
+        assert part.images.dtype == part.labels.dtype == np.uint8
+        assert np.bincount(part.labels).tolist() == [count // 10] * 10
+        assert (part.images.max((1, 2)) == 255).all()
+        assert (np.diff(part.writers) >= 0).all()
+    train, test = write(SMALL)
+    assert len(np.unique(train.writers)) + len(np.unique(test.writers)) == 12
+
+
+def test_the_same_settings_give_the_same_bits_and_others_do_not() -> None:
+    code = (
+        "import hashlib; from mnistry.pen import *; train, test = write(PenSet(train=300, test=60,"
+        " writers=12)); print(hashlib.sha256(train.images.tobytes() + test.images.tobytes())"
+        ".hexdigest())"
+    )
+    there = {
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout
+        for _ in range(2)
+    }
+    assert len(there) == 1
+    first = write(SMALL)[0].images
+    np.testing.assert_array_equal(write(SMALL)[0].images, first)
+    for other in (PenSet(300, 60, 12, seed=1), PenSet(300, 60, 12, style="us")):
+        assert (write(other)[0].images != first).any()
+
+
+def test_a_writer_resembles_himself() -> None:
+    """Two 3s of one writer are nearer to each other than two 3s of different writers."""
+    train, _ = write(PenSet(train=4000, test=10, writers=41, seed=3))
+    images = train.images.reshape(len(train.images), -1) / 255.0
+    same, others = [], []
+    for digit in range(10):
+        chosen = np.flatnonzero(train.labels == digit)
+        distance = np.linalg.norm(images[chosen][:, None] - images[chosen], axis=-1)
+        together = train.writers[chosen][:, None] == train.writers[chosen]
+        same.append(distance[together & (distance > 0)].mean())
+        others.append(distance[~together].mean())
+    assert np.mean(same) < 0.85 * np.mean(others)
+
+
+def test_it_looks_like_mnist() -> None:
+    """The share of ink in MNIST is 0.131 of the image, its centre of mass 14, its box 20."""
+    images = write(PenSet(train=3000, test=10))[0].images
+    assert 0.11 < images.mean() / 255 < 0.15
+    rows = np.indices((28, 28))[0]
+    middle = (images * rows).sum((1, 2)) / images.sum((1, 2))
+    assert ((middle > 13.4) & (middle < 14.6)).all()
+    lengths = [images.any(axis).sum(1) for axis in (2, 1)]  # strokes leave no gap across a digit
+    assert (np.maximum(*lengths) == 20).mean() > 0.95
+
+
+def test_progress_is_told() -> None:
+    told: list[tuple[int, int]] = []
+    write(SMALL, lambda done, total: told.append((done, total)))
+    assert told[-1] == (360, 360)
+
+
+@pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="the figure is that of two cores")
+def test_ten_thousand_a_second() -> None:
+    write(SMALL)
+    speeds = []
+    for seed in range(3):  # another program may have the machine for a moment
+        started = time.perf_counter()
+        write(PenSet(train=9_000, test=1_000, writers=200, seed=seed))
+        speeds.append(10_000 / (time.perf_counter() - started))
+    assert max(speeds) > 5_000  # half of what it is, as tests run side by side
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"train": 0}, "train is 0, expected 1 to"),
+        ({"test": -1}, "test is -1, expected 1 to"),
+        ({"train": 10**12}, "expected 1 to"),
+        ({"writers": 1}, "writers is 1, expected 2 to"),
+        ({"seed": -1}, "seed is -1, expected 0 to"),
+        ({"train": 1.5}, "train is 1.5"),
+        ({"style": "fr"}, "style is 'fr', expected one of us, eu, mixed"),
+    ],
+)
+def test_settings_that_cannot_be(settings, words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        PenSet(**settings)
+
+
+def test_settings_as_text() -> None:
+    assert PenSet.parse("") == PenSet()
+    assert PenSet.parse("train=300,test=60,writers=12") == SMALL
+    assert PenSet.parse(str(SMALL)) == SMALL
+    assert str(PenSet()) == ""
+    for text in ("train", "train=", "tra=3", "train=x", "train=3,train=4", "train=-3", "=3"):
+        with pytest.raises(UsageError):
+            PenSet.parse(text)
+
+
+# ------------------------------------------------------------------------------ as a data set
+
+
+def test_it_is_written_once_and_then_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    name = f"pen:{SMALL}"
+    first = mnistry.load_dataset(name)
+    assert (first.name, first.place) == ("pen", name)
+    assert len(cache_entries()) == 1
+    monkeypatch.setattr(pen_cache, "write", None)
+    again = mnistry.load_dataset(name)
+    np.testing.assert_array_equal(again.train.images, first.train.images, strict=True)
+    assert again.sha256 == first.sha256
+    (x_train, y_train), _ = mnistry.load_data(name)
+    assert (x_train.shape, y_train.shape) == ((300, 28, 28), (300,))
+
+
+def test_a_damaged_cache_file_is_written_again() -> None:
+    first = mnistry.load_dataset(f"pen:{SMALL}")
+    (entry,) = cache_entries()
+    data = bytearray(entry.path.read_bytes())
+    data[len(data) // 2] ^= 1
+    entry.path.write_bytes(data)
+    again = mnistry.load_dataset(f"pen:{SMALL}")
+    assert again.sha256 == first.sha256
+    assert entry.path.read_bytes() != data
+    clear_cache()
+    assert not entry.path.exists()
+    assert not entry.path.parent.exists()
+
+
+def test_a_run_finds_its_pen_set_again(tmp_path: Path) -> None:
+    run = mnistry.train("vidhya-mlp", data=f"pen:{SMALL}", epochs=2, out=tmp_path / "run")
+    assert run.config["data"]["name"] == "pen"
+    assert run.evaluate().data == "pen test"
+    assert mnistry.load_run(tmp_path / "run").evaluate().accuracy == run.evaluate().accuracy
+
+
+def test_where_mnist_cannot_be_reached_pen_takes_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mnistry.errors import NetworkError
+
+    def refuse(*_: object, **__: object) -> None:
+        raise NetworkError("no mirror delivered it")
+
+    monkeypatch.setattr("mnistry.dataset.load_source", refuse)
+    monkeypatch.setattr("mnistry.pen.PenSet.parse", lambda _: SMALL)
+    with pytest.warns(UserWarning, match="MNIST could not be reached .* using pen, 300 digits"):
+        run = mnistry.train("vidhya-mlp", epochs=1)
+    assert run.config["data"]["name"] == "pen"
+    with pytest.raises(MnistryError, match="no mirror delivered it"):
+        mnistry.train("vidhya-mlp", data="mnist", epochs=1)

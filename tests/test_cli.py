@@ -888,8 +888,8 @@ def test_data_that_is_written_here(place: Path, mnistry: Mnistry):
         (["pen", "--style", "fr"], "style is 'fr', expected one of us, eu, mixed"),
         (["pen:style=fr"], "style is 'fr'"),
         (["pen:letters=3"], "is no setting"),
-        (["digits", "--train", "5"], "train=5: goes with pen, not with digits"),
-        (["pen", "--data-dir", "digits"], "leave it out"),
+        (["digits", "--train", "5"], "train=5: goes with pen or pen-others, not with digits"),
+        (["pen", "--data-dir", "digits"], "pen is written here"),
     ],
 )
 def test_pen_sets_that_cannot_be(place: Path, mnistry: Mnistry, options: list[str], words: str):

@@ -11,7 +11,7 @@ import pytest
 
 import mnistry
 from mnistry.errors import MnistryError, UsageError
-from mnistry.pen import PenSet, write
+from mnistry.pen import CLASSES, PenSet, write
 from mnistry.pen import cache as pen_cache
 from mnistry.pen.hand import skeleton
 from mnistry.pen.letterforms import LETTERFORMS
@@ -198,3 +198,18 @@ def test_where_mnist_cannot_be_reached_pen_takes_its_place(
     assert run.config["data"]["name"] == "pen"
     with pytest.raises(MnistryError, match="no mirror delivered it"):
         mnistry.train("vidhya-mlp", data="mnist", epochs=1)
+
+
+# ----------------------------------------------------------------------- what is no digit
+
+
+def test_what_is_no_digit() -> None:
+    splits = mnistry.load_dataset("pen-others:train=700,test=70,writers=60")
+    assert splits.train.classes == CLASSES["others"]
+    assert np.bincount(splits.train.labels).tolist() == [100] * 7
+    images = splits.train.images
+    empty = splits.train.labels == splits.train.classes.index("empty")
+    assert (images[~empty].max((1, 2)) == 255).all()
+    assert images[empty].mean() < 10
+    assert mnistry.load_dataset("pen-others:train=700,test=70,writers=60").sha256 == splits.sha256
+    assert len(np.unique(images[~empty], axis=0)) == 600

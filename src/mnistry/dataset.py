@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,8 +18,13 @@ from mnistry.idx import idx_sha256
 from mnistry.prepare import as_images
 from mnistry.sources import Arrays, Progress, load_source
 
+if TYPE_CHECKING:
+    from mnistry.pen import What
+
 PEN = "pen"
 """The name of the set that the program writes itself; settings may follow: "pen:style=us"."""
+
+_WRITTEN: "dict[str, What]" = {PEN: "digits", "pen-others": "others"}
 
 UInt8s = NDArray[np.uint8]
 Arrays4 = tuple[tuple[UInt8s, UInt8s], tuple[UInt8s, UInt8s]]
@@ -163,10 +168,10 @@ def load_dataset(
     have the ten digits as classes; other folders are numbered in the order of their names.
 
     Args:
-        name_or_path: a name in `mnistry.catalogue.CATALOGUE`; or "pen", the digits that the program
-            writes itself, with settings as `mnistry.pen.PenSet.parse` reads them where others than
-            the defaults are wanted ("pen:train=1000,style=us"); or a path ("./mnist" for a folder
-            of such a name).
+        name_or_path: a name in `mnistry.catalogue.CATALOGUE`; "pen", the digits that the program
+            writes itself, or "pen-others", what it writes that is no digit, with settings as
+            `mnistry.pen.PenSet.parse` reads them where others than the defaults are wanted
+            ("pen:train=1000,style=us"); or a path ("./mnist" for a folder of such a name).
         data_dir: where the public data set lies; by default MNISTRY_DATA, the cache, the mirrors.
         progress: is told how far a download (in bytes) or a folder of images (in files) is.
 
@@ -184,7 +189,7 @@ def load_dataset(
         train, test = (_part(arrays, part, source.classes, origin) for part in ("train", "test"))
         kept = None if data_dir is None else str(Path(data_dir).expanduser().absolute())
         return DataSplits(train, test, name, origin, name, kept, source.sha256)
-    if name == PEN or name.startswith(f"{PEN}:"):
+    if name.partition(":")[0] in _WRITTEN:
         return _written(name, data_dir, progress)
     known = ", ".join(CATALOGUE)
     if data_dir is not None:
@@ -207,15 +212,16 @@ def load_dataset(
 def _written(
     name: str, data_dir: str | os.PathLike[str] | None, progress: Progress | None
 ) -> DataSplits:
-    from mnistry.pen import PenSet, cache  # they load OpenCV
+    from mnistry.pen import CLASSES, PenSet, cache  # they load OpenCV
 
+    name, _, text = name.partition(":")
     if data_dir is not None:
-        raise UsageError("data_dir: goes with a public data set; pen is written here, leave it out")
-    settings = PenSet.parse(name[len(PEN) + 1 :])
-    arrays, origin = cache.load(settings, progress)
-    train, test = (_part(arrays, part, DIGITS, origin) for part in ("train", "test"))
-    place = f"{PEN}:{settings}".rstrip(":")
-    return DataSplits(train, test, PEN, origin, place)
+        raise UsageError(f"data_dir: goes with a public data set; {name} is written here")
+    settings = PenSet.parse(text)
+    what = _WRITTEN[name]
+    arrays, origin = cache.load(what, settings, progress)
+    train, test = (_part(arrays, part, CLASSES[what], origin) for part in ("train", "test"))
+    return DataSplits(train, test, name, origin, f"{name}:{settings}".rstrip(":"))
 
 
 def load_mnist_or_pen(

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def data(
     name: Annotated[
-        str, typer.Argument(help="mnist; pen, written here; or a path to a set of your own.")
+        str, typer.Argument(help="mnist; pen or pen-others, written here; or a path to your own.")
     ] = "mnist",
     data_dir: DataDir = None,
     index: Annotated[int, typer.Option(min=0, help="Which training image to show as numbers.")] = 0,
@@ -65,8 +65,8 @@ def data(
     """
     wanted = {"train": train, "test": test, "writers": writers, "seed": seed, "style": style}
     settings = ",".join(f"{key}={value}" for key, value in wanted.items() if value is not None)
-    if settings and name != "pen":
-        raise UsageError(f"{settings}: goes with pen, not with {name}; leave it out")
+    if settings and name not in ("pen", "pen-others"):
+        raise UsageError(f"{settings}: goes with pen or pen-others, not with {name}; leave it out")
     splits = load(f"{name}:{settings}" if settings else name, data_dir, quiet)
     _show(splits, index, grid, out, prepare, json)
 

@@ -18,9 +18,14 @@ from mnistry.errors import UsageError
 from mnistry.normalise import SIZE
 from mnistry.pen.hand import draw, draw_hands
 from mnistry.pen.ink import ink
+from mnistry.pen.others import KINDS, write_others
 
 Style = Literal["us", "eu", "mixed"]
 """Where the writers learned to write: North America, Europe, or one half here and one there."""
+
+What = Literal["digits", "others"]
+CLASSES: dict[What, tuple[str, ...]] = {"digits": tuple("0123456789"), "others": KINDS}
+"""What there is to write, and of which kinds."""
 
 MOST = 1_000_000
 """A set has at most so many images to train on, and to test on: 0.8 GB each."""
@@ -98,19 +103,22 @@ class Written:
     images: NDArray[np.uint8]
     """(n, 28, 28) uint8, 0 ground to 255 ink, as MNIST's."""
     labels: NDArray[np.uint8]
-    """(n,) uint8, 0 to 9, as many of each as can be, in random order."""
+    """(n,) uint8, each the index of a class in `CLASSES`, all as common, in random order."""
     writers: NDArray[np.intp]
     """(n,): the number of the writer, from 0 on; each wrote a stretch of the images."""
 
 
 def write(
-    settings: PenSet, progress: Callable[[int, int], object] | None = None
+    settings: PenSet,
+    progress: Callable[[int, int], object] | None = None,
+    what: What = "digits",
 ) -> tuple[Written, Written]:
     """Write a training and a test set, by different writers.
 
     Args:
         settings: How many, and of what kind.
         progress: Is told how many images, of how many, are done.
+        what: Digits, or others: things that are no digits.
 
     Returns:
         The two sets.
@@ -127,30 +135,50 @@ def write(
             progress(done, total)
 
     train, test = (
-        _write_part(count, min(writers, count), (settings.seed, part), settings.style, tell)
+        _write_part(what, count, min(writers, count), (settings.seed, part), settings.style, tell)
         for part, (count, writers) in enumerate(parts)
     )
     return train, test
 
 
 def _write_part(
-    count: int, writers: int, seed: tuple[int, ...], style: Style, tell: Callable[[int], None]
+    what: What,
+    count: int,
+    writers: int,
+    seed: tuple[int, ...],
+    style: Style,
+    tell: Callable[[int], None],
 ) -> Written:
     rng = np.random.default_rng(seed)
     who = np.arange(count) * writers // count
-    labels = rng.permuted(np.arange(count) % 10).astype(np.uint8)
+    labels = rng.permuted(np.arange(count) % len(CLASSES[what])).astype(np.uint8)
+    write_some = {"digits": _write_digits, "others": write_others}[what]
     images = np.empty((count, SIZE, SIZE), np.uint8)
 
     def write_chunk(chunk: int) -> int:
         own = np.random.default_rng((*seed, chunk))
         first = chunk * _CHUNK
         start, stop = np.searchsorted(who, (first, first + _CHUNK)).tolist()
-        hands = draw_hands(own, min(_CHUNK, writers - first), style)
-        for drawn in draw(own, hands, who[start:stop] - first, labels[start:stop]):
-            images[start + drawn.indices] = ink(drawn, own)
+        some = who[start:stop] - first
+        images[start:stop] = write_some(
+            own, style, min(_CHUNK, writers - first), some, labels[start:stop]
+        )
         return int(stop - start)
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         for written in pool.map(write_chunk, range(math.ceil(writers / _CHUNK))):
             tell(written)
     return Written(images, labels, who)
+
+
+def _write_digits(
+    rng: np.random.Generator,
+    style: Style,
+    writers: int,
+    who: NDArray[np.intp],
+    labels: NDArray[np.uint8],
+) -> NDArray[np.uint8]:
+    images = np.empty((len(labels), SIZE, SIZE), np.uint8)
+    for drawn in draw(rng, draw_hands(rng, writers, style), who, labels):
+        images[drawn.indices] = ink(drawn, rng)
+    return images

@@ -10,18 +10,19 @@ import numpy as np
 from mnistry.errors import DataError
 from mnistry.files import write_file
 from mnistry.npz import read_npz
-from mnistry.pen import PenSet, write
+from mnistry.pen import PenSet, What, write
 from mnistry.sources import PEN_CACHE, Arrays, cache_dir, storage
 from mnistry.version import __version__
 
 
 def load(
-    settings: PenSet, progress: Callable[[int, int], object] | None = None
+    what: What, settings: PenSet, progress: Callable[[int, int], object] | None = None
 ) -> tuple[Arrays, str]:
     """Read a written set from the cache; if it is not there, or damaged, write it.
 
     Args:
-        settings: What is to be written.
+        what: Digits, or what is none.
+        settings: How many, and of what kind.
         progress: Is told how many images, of how many, are written.
 
     Returns:
@@ -31,14 +32,14 @@ def load(
         StorageError: The cache cannot be written.
     """
     versions = (__version__, np.__version__, cv2.__version__)
-    key = hashlib.sha256(f"{settings!r} {versions}".encode()).hexdigest()[:16]
+    key = hashlib.sha256(f"{what} {settings!r} {versions}".encode()).hexdigest()[:16]
     folder = cache_dir() / PEN_CACHE
     path = folder / f"{key}.npz"
     try:
         return read_npz(path), str(path)
     except DataError:  # missing or damaged: the archive's checksums tell
         pass
-    train, test = write(settings, progress)
+    train, test = write(settings, progress, what)
     arrays = {
         "x_train": train.images,
         "y_train": train.labels,

@@ -95,10 +95,21 @@ def _curve(stroke: Stroke, scale: float) -> tuple[Floats, Floats]:
 
 
 def _spline(points: Floats) -> Floats:
-    """(T, P): the natural cubic spline through P points, by chord length, at T even places."""
-    count = len(points)
+    """(T, P): the matrix from P points to the curve through them."""
     chords = np.hypot(*np.diff(points, axis=0).T)
-    knots = np.concatenate([[0], np.cumsum(chords)])
+    return curve_through(np.concatenate([[0], np.cumsum(chords)]))
+
+
+def curve_through(knots: Floats) -> Floats:
+    """The natural cubic spline as a matrix.
+
+    Args:
+        knots: (P,) the way along the curve to each of its points, about their distances added up.
+
+    Returns:
+        (T, P), from the points to T places at even steps along the curve.
+    """
+    count = len(knots)
     at = np.linspace(0, knots[-1], max(2, round(knots[-1] / STEP) + 1))
     h = np.diff(knots)
     left, right = np.zeros((2, count, count))  # second derivatives M: left @ M = right @ values
@@ -129,37 +140,43 @@ def _blur(count: int) -> Floats:
 class Hands:
     """What is drawn once for each of W writers."""
 
+    letterforms: tuple[Letterform, ...]
+    """What they choose from, for L labels."""
     traits: dict[str, Floats]
     """(W,) standard normal each."""
     warp: Floats
-    """(W, 10, terms, 2) standard normal: a writer bends every 3 in a similar way."""
+    """(W, L, terms, 2) standard normal: a writer bends every 3 in a similar way."""
     points: Floats
-    """(W, 10, most points, 2), likewise."""
+    """(W, L, most points, 2), likewise."""
     forms: Indices
-    """(W, 10, 2): the usual form of each digit, and the other one."""
+    """(W, L, 2): the usual form of each digit, and the other one."""
 
 
-_BY_LABEL = [[i for i, form in enumerate(LETTERFORMS) if form.label == d] for d in range(10)]
-_MOST = max(len(skeleton(form).controls) for form in LETTERFORMS)
-
-
-def draw_hands(rng: np.random.Generator, writers: int, style: str) -> Hands:
+def draw_hands(
+    rng: np.random.Generator,
+    writers: int,
+    style: str,
+    letterforms: tuple[Letterform, ...] = LETTERFORMS,
+) -> Hands:
     """Draw the hands of so many writers, each American or European for "mixed"."""
+    labels = max(form.label for form in letterforms) + 1
+    most = max(len(skeleton(form).controls) for form in letterforms)
     european = {"us": np.zeros(writers), "eu": np.ones(writers)}.get(
         style, (rng.random(writers) < 0.5).astype(float)
     )
-    forms = np.empty((writers, 10, 2), np.intp)
-    for digit, among in enumerate(_BY_LABEL):
-        us, eu = (
-            np.array([getattr(LETTERFORMS[i], k) for i in among], float) for k in ("us", "eu")
-        )
+    forms = np.empty((writers, labels, 2), np.intp)
+    for label in range(labels):
+        among = [i for i, form in enumerate(letterforms) if form.label == label]
+        us = np.array([letterforms[i].us for i in among])
+        eu = np.array([letterforms[i].eu for i in among])
         share = np.where(european[:, None] > 0.5, eu / eu.sum(), us / us.sum()).cumsum(1)
         chosen = (rng.random((writers, 2, 1)) > share[:, None]).sum(-1)
-        forms[:, digit] = np.array(among)[np.minimum(chosen, len(among) - 1)]
+        forms[:, label] = np.array(among)[np.minimum(chosen, len(among) - 1)]
     return Hands(
+        letterforms,
         {name: rng.standard_normal(writers) for name in TRAITS},
-        rng.standard_normal((writers, 10, _TERMS, 2)),
-        rng.standard_normal((writers, 10, _MOST, 2)),
+        rng.standard_normal((writers, labels, _TERMS, 2)),
+        rng.standard_normal((writers, labels, most, 2)),
         forms,
     )
 
@@ -177,18 +194,22 @@ class Drawn:
     """(n,) each, in the units of `TRAITS`."""
 
 
+def traits_of(rng: np.random.Generator, hands: Hands, who: Indices) -> dict[str, Floats]:
+    """Draw the traits of a digit of each writer named: (n,) each, in the units of `TRAITS`."""
+    return {
+        name: mean + between * hands.traits[name][who] + within * rng.standard_normal(len(who))
+        for name, (mean, between, within) in TRAITS.items()
+    }
+
+
 def draw(
     rng: np.random.Generator, hands: Hands, who: Indices, labels: NDArray[np.uint8]
 ) -> Iterator[Drawn]:
     """Draw digits: `labels[i]` by the writer `who[i]`, a form at a time."""
-    n = len(labels)
-    usual = rng.random(n) < _FAVOURITE
+    usual = rng.random(len(labels)) < _FAVOURITE
     forms = hands.forms[who, labels, np.where(usual, 0, 1)]
-    traits = {
-        name: mean + between * hands.traits[name][who] + within * rng.standard_normal(n)
-        for name, (mean, between, within) in TRAITS.items()
-    }
-    for number, form in enumerate(LETTERFORMS):
+    traits = traits_of(rng, hands, who)
+    for number, form in enumerate(hands.letterforms):
         indices = np.flatnonzero(forms == number)
         if not len(indices):
             continue
@@ -200,7 +221,7 @@ def draw(
             return size[0] * kept + size[1] * rng.standard_normal((m, *kept.shape[1:]))
 
         controls = bone.controls + vary(hands.points[w, form.label, :p], _POINT)
-        shift = vary(hands.points[w, form.label, _MOST - strokes :], _SHIFT)
+        shift = vary(hands.points[w, form.label, -strokes:], _SHIFT)
         controls += shift[:, bone.owner] * (strokes > 1)
         r = np.clip(own["round"], 0, 1)[:, None, None]
         points = (1 - r) * (bone.curve @ controls) + r * (bone.rounded @ controls)

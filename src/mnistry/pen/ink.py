@@ -1,6 +1,7 @@
 """Ink on paper: drawn digits as pixels, thin ballpoint to thick marker."""
 
 import itertools
+from collections.abc import Iterator
 
 import cv2
 import numpy as np
@@ -26,11 +27,31 @@ def ink(drawn: Drawn, rng: np.random.Generator) -> NDArray[np.uint8]:
     Returns:
         (n, 28, 28) uint8, 0 ground to 255 ink.
     """
+    images = np.empty((len(drawn.points), SIZE, SIZE), np.uint8)
+    for image, (canvas, nib) in zip(images, canvases(drawn, rng, _TALL), strict=True):
+        image[:] = normalise(canvas, nib)
+    return images
+
+
+def canvases(
+    drawn: Drawn, rng: np.random.Generator, tall: float
+) -> Iterator[tuple[NDArray[np.uint8], float]]:
+    """Ink digits at any size.
+
+    Args:
+        drawn: n digits.
+        rng: Decides where the strokes swell.
+        tall: Pixels of a digit's longer side.
+
+    Yields:
+        For each digit (h, w) uint8, 0 ground or 255 ink, and the width of its pixels by their
+        height.
+    """
     points, traits = drawn.points, drawn.traits
     n, count = points.shape[:2]
-    pen = np.clip(np.exp(traits["width"]), _THIN, _THICK) * _TALL  # (n,)
+    pen = np.clip(np.exp(traits["width"]), _THIN, _THICK) * tall  # (n,)
     low, high = points.min(1), points.max(1)
-    scale = (_TALL - pen) / (high - low).max(1)
+    scale = (tall - pen) / (high - low).max(1)
     # A pen that is wider one way than the other: a round one, on pixels that are not square.
     nib = np.exp(traits["nib"])
     pixels = np.stack([scale * nib**-0.5, scale * nib**0.5], -1)[:, None]
@@ -44,7 +65,6 @@ def ink(drawn: Drawn, rng: np.random.Generator) -> NDArray[np.uint8]:
     starts[:, 1:] = thick[:, 1:] != thick[:, :-1]
     starts[:, [start for start, _ in drawn.ends]] = True
     breaks = {stop for _, stop in drawn.ends}
-    images = np.empty((n, SIZE, SIZE), np.uint8)
     for i in range(n):
         canvas = np.zeros(sizes[i, ::-1], np.uint8)
         cuts = [*np.flatnonzero(starts[i]).tolist(), count]
@@ -52,5 +72,4 @@ def ink(drawn: Drawn, rng: np.random.Generator) -> NDArray[np.uint8]:
             part = fixed[i, start : stop if stop in breaks else stop + 1]
             width = int(thick[i, start])
             cv2.polylines(canvas, [part], False, 255, width, cv2.LINE_8, _BITS)
-        images[i] = normalise(canvas, float(nib[i]))
-    return images
+        yield canvas, float(nib[i])

@@ -39,8 +39,8 @@ def normalise(ink: NDArray[np.uint8], pixel_aspect: float = 1.0) -> NDArray[np.u
     size = max(1, round(width * pixel_aspect * scale)), max(1, round(height * scale))
     # what is enlarged has no areas to average
     how = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-    small = cv2.resize(ink[y : y + height, x : x + width], size, interpolation=how)
-    small = cv2.convertScaleAbs(small, alpha=255 / small.max())
+    part = _to_full(ink[y : y + height, x : x + width])
+    small = _to_full(cv2.resize(part, size, interpolation=how).astype(np.uint8))
     moments = cv2.moments(small)
     left, top = (
         min(max(round(CENTRE - moments[key] / moments["m00"]), 0), SIZE - length)
@@ -48,3 +48,9 @@ def normalise(ink: NDArray[np.uint8], pixel_aspect: float = 1.0) -> NDArray[np.u
     )
     image[top : top + size[1], left : left + size[0]] = small
     return image
+
+
+def _to_full(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Brightened so that the brightest pixel is 255."""
+    peak = image.max()
+    return image if peak == 255 else cv2.convertScaleAbs(image, alpha=255 / peak).astype(np.uint8)

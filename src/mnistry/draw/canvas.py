@@ -263,8 +263,10 @@ def texts(name: str, values: Sequence[object] | NDArray[Any], n: int) -> list[st
 
 def writable(text: str) -> str:
     """Returns the text with "\ufffd" for what the font lacks, of which matplotlib would warn."""
-    from matplotlib.font_manager import findfont, get_font
-
+    try:
+        from matplotlib.font_manager import findfont, get_font
+    except ImportError as error:
+        raise DependencyError.missing("matplotlib") from error
     font = get_font(findfont("DejaVu Sans"))
     return "".join(c if font.get_char_index(ord(c)) else "\ufffd" for c in text)
 

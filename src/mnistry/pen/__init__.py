@@ -30,7 +30,7 @@ CLASSES: dict[What, tuple[str, ...]] = {"digits": tuple("0123456789"), "others":
 MOST = 1_000_000
 """A set has at most so many images to train on, and to test on: 0.8 GB each."""
 
-_CHUNK = 50  # writers who are drawn together, from random numbers of their own
+_CHUNK = 200  # writers who are drawn together, from random numbers of their own
 _LARGEST_SEED = 2**63 - 1
 
 

@@ -25,11 +25,12 @@ TRAITS: dict[str, tuple[float, float, float]] = {
     "aspect": (0.08, 0.14, 0.09),  # logarithm of width by height
     "width": (-2.32, 0.27, 0.08),  # logarithm of the stroke's, by the digit's longer side
     "round": (0.35, 0.35, 0.15),  # how far corners are cut: 0 to 1
-    "tremor": (-5.0, 0.5, 0.2),  # logarithm, in heights
+    "tremor": (-5.4, 0.5, 0.2),  # logarithm, in heights
     "nib": (0.0, 0.10, 0.05),  # logarithm of how much wider strokes run one way than the other
     "swell": (0.0, 0.20, 0.15),  # how much the width changes along a stroke
 }
-_WARP = (0.08, 0.06)  # deviation of the coefficients of the field that bends the whole digit
+_WARP = (0.075, 0.055)  # deviation of the coefficients of the field that bends the whole digit
+_OVAL = 0.7  # of that, for a 0: whoever writes one means an oval
 _POINT = (0.015, 0.015)  # of each point of the letterform, in heights
 _ENDS = (0.06, 0.06)  # of where a stroke begins and ends, in heights
 _SHIFT = (0.025, 0.025)  # of where each stroke lies
@@ -227,6 +228,8 @@ def draw(
         points = (1 - r) * (bone.curve @ controls) + r * (bone.rounded @ controls)
         points = _trim(rng, points, bone.ends)
         warp = vary(hands.warp[w, form.label], _WARP)
+        warp *= _OVAL if form.label == 0 else 1.0
+        warp[..., 0] *= min(1.0, 0.25 + 1.2 * float(np.ptp(bone.controls[:, 0])))  # a 1 stays thin
         points = points + np.einsum("ntk,nkc->ntc", _field(points), warp)
         points = points + np.exp(own["tremor"])[:, None, None] * _wobble(rng, points.shape)
         yield Drawn(indices, _pose(points, own), bone.ends, own)
@@ -251,7 +254,8 @@ def _trim(rng: np.random.Generator, points: Floats, ends: tuple[tuple[int, int],
 def _field(points: Floats) -> Floats:
     """(n, T, terms): a smooth field over the digit, all of its terms of similar size."""
     x, y = 2 * points[..., 0], 2 * points[..., 1]
-    return np.stack([x * y, x * x, y * y, x * x * y, x * y * y, y * y * y, x * x * x], -1)
+    terms = [x * y, x * x, y * y, x * x * y / 2, x * y * y / 2, y * y * y / 2, x * x * x / 2]
+    return np.stack(terms, -1)
 
 
 def _wobble(rng: np.random.Generator, shape: tuple[int, ...]) -> Floats:

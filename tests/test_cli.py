@@ -896,3 +896,12 @@ def test_pen_sets_that_cannot_be(place: Path, mnistry: Mnistry, options: list[st
     code, out, err = mnistry("data", *options)
     assert (code, out, err.count("\n")) == (2, "", 1)
     assert words in err
+
+
+def test_other_data_for_a_run_whose_own_lay_in_a_folder(place: Path, mnistry: Mnistry):
+    config = json.loads(Path("done/config.json").read_text())
+    config["data"]["data_dir"] = str(place)  # as of a run on MNIST with --data-dir
+    Path("done/config.json").write_text(json.dumps(config))
+    code, out, _ = mnistry("evaluate", "done", "--data", "digits.npz")
+    assert code == 0
+    assert out.startswith("digits.npz test: 50 images")

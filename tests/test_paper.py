@@ -56,6 +56,7 @@ def test_the_same_seed_gives_the_same_sheet() -> None:
         ({"rows": ["1" * 10001]}, "at most 10000"),
         ({"rows": ["1"], "height": 5}, "height: is 5"),
         ({"rows": ["1"], "paper": "lined"}, "paper: is 'lined'"),
+        ({"rows": ["1"], "style": "fr"}, "style: is 'fr'"),
         ({"rows": ["1"], "light": 2.0}, "light, noise"),
         ({"rows": ["1"], "noise": -1.0}, "light, noise"),
     ],

@@ -67,8 +67,10 @@ def evaluate(
 def _test_data(run: "Run", data: str | None, data_dir: Path | None, quiet: bool) -> "DataSplits":
     """The data asked for, or else what the run was trained on."""
     own = run.config["data"]
-    if data is not None or own["place"] == "mnist":
-        return load(data, data_dir or own["data_dir"], quiet)
+    if data is not None:
+        return load(data, data_dir, quiet)
+    if own["place"] == "mnist":
+        return load(None, data_dir or own["data_dir"], quiet)
     with progress("loading its data", quiet) as report:
         return run.load_data(data_dir, report)
 

@@ -5,9 +5,7 @@ A letterform says which strokes make a digit (`letterforms`), a hand bends them 
 """
 
 import math
-import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
 from typing import Literal, get_args
 
@@ -155,19 +153,14 @@ def _write_part(
     write_some = {"digits": _write_digits, "others": write_others}[what]
     images = np.empty((count, SIZE, SIZE), np.uint8)
 
-    def write_chunk(chunk: int) -> int:
+    for chunk in range(math.ceil(writers / _CHUNK)):
         own = np.random.default_rng((*seed, chunk))
         first = chunk * _CHUNK
         start, stop = np.searchsorted(who, (first, first + _CHUNK)).tolist()
-        some = who[start:stop] - first
         images[start:stop] = write_some(
-            own, style, min(_CHUNK, writers - first), some, labels[start:stop]
+            own, style, min(_CHUNK, writers - first), who[start:stop] - first, labels[start:stop]
         )
-        return int(stop - start)
-
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for written in pool.map(write_chunk, range(math.ceil(writers / _CHUNK))):
-            tell(written)
+        tell(stop - start)
     return Written(images, labels, who)
 
 

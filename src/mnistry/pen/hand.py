@@ -30,7 +30,6 @@ TRAITS: dict[str, tuple[float, float, float]] = {
     "swell": (0.0, 0.20, 0.15),  # how much the width changes along a stroke
 }
 _WARP = (0.075, 0.055)  # deviation of the coefficients of the field that bends the whole digit
-_OVAL = 0.7  # of that, for a 0: whoever writes one means an oval
 _POINT = (0.015, 0.015)  # of each point of the letterform, in heights
 _ENDS = (0.06, 0.06)  # of where a stroke begins and ends, in heights
 _SHIFT = (0.025, 0.025)  # of where each stroke lies
@@ -228,7 +227,7 @@ def draw(
         points = (1 - r) * (bone.curve @ controls) + r * (bone.rounded @ controls)
         points = _trim(rng, points, bone.ends)
         warp = vary(hands.warp[w, form.label], _WARP)
-        warp *= _OVAL if form.label == 0 else 1.0
+        warp *= form.bend
         warp[..., 0] *= min(1.0, 0.25 + 1.2 * float(np.ptp(bone.controls[:, 0])))  # a 1 stays thin
         points = points + np.einsum("ntk,nkc->ntc", _field(points), warp)
         points = points + np.exp(own["tremor"])[:, None, None] * _wobble(rng, points.shape)

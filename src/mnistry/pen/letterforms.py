@@ -4,7 +4,7 @@ A stroke is a curve through points "x,y", x to the right and y down, about 100 u
 order in which a hand draws it. "/" after a point makes a corner there.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 Point = tuple[float, float]
 Stroke = tuple[tuple[Point, ...], ...]
@@ -23,6 +23,8 @@ class Letterform:
     eu: float
     """Its share in Europe."""
     strokes: tuple[Stroke, ...]
+    bend: float = 1.0
+    """How far a hand bends it as a whole, by what it does to others."""
 
 
 def _stroke(text: str) -> Stroke:
@@ -37,16 +39,20 @@ def _form(label: int, name: str, us: float, eu: float, *strokes: str) -> Letterf
     return Letterform(label, name, us, eu, tuple(map(_stroke, strokes)))
 
 
+def _oval(name: str, us: float, eu: float, *strokes: str) -> Letterform:
+    return replace(_form(0, name, us, eu, *strokes), bend=0.7)  # whoever writes a 0 means an oval
+
+
 # fmt: off
 LETTERFORMS = (
-    _form(0, "oval", 50, 50, "36,1 12,14 2,50 12,87 34,99 56,86 65,50 56,15 36,2 20,8"),
-    _form(0, "from the right", 20, 20, "48,7 30,1 9,20 2,55 14,90 36,99 58,82 65,48 57,18 42,4 24,5"),
-    _form(0, "clockwise", 10, 10, "32,1 54,12 65,48 56,86 34,99 12,88 2,52 10,16 30,2 46,6"),
-    _form(0, "open", 8, 8, "26,5 8,22 2,55 14,91 36,99 58,84 64,50 57,22 44,8"),
-    _form(0, "curled", 8, 5, "42,3 16,12 2,50 13,90 34,99 57,86 65,46 52,12 30,6 24,18 36,24"),
-    _form(0, "slashed", 1, 3, "36,1 12,14 2,50 12,87 34,99 56,86 65,50 56,15 36,1", "64,0 4,98"),
-    _form(0, "overlapping", 12, 10, "48,3 22,5 3,40 8,84 32,99 58,80 64,44 52,12 34,4 22,14"),
-    _form(0, "tail", 3, 2, "40,8 18,6 3,40 8,84 32,99 58,80 62,44 48,10 34,8 52,4 70,0"),
+    _oval("oval", 50, 50, "36,1 12,14 2,50 12,87 34,99 56,86 65,50 56,15 36,2 20,8"),
+    _oval("from the right", 20, 20, "48,7 30,1 9,20 2,55 14,90 36,99 58,82 65,48 57,18 42,4 24,5"),
+    _oval("clockwise", 10, 10, "32,1 54,12 65,48 56,86 34,99 12,88 2,52 10,16 30,2 46,6"),
+    _oval("open", 8, 8, "26,5 8,22 2,55 14,91 36,99 58,84 64,50 57,22 44,8"),
+    _oval("curled", 8, 5, "42,3 16,12 2,50 13,90 34,99 57,86 65,46 52,12 30,6 24,18 36,24"),
+    _oval("slashed", 1, 3, "36,1 12,14 2,50 12,87 34,99 56,86 65,50 56,15 36,1", "64,0 4,98"),
+    _oval("overlapping", 12, 10, "48,3 22,5 3,40 8,84 32,99 58,80 64,44 52,12 34,4 22,14"),
+    _oval("tail", 3, 2, "40,8 18,6 3,40 8,84 32,99 58,80 62,44 48,10 34,8 52,4 70,0"),
     _form(1, "bare", 80, 12, "10,0 10,50 10,100"),
     _form(1, "curved", 8, 2, "16,0 9,30 8,65 14,100"),
     _form(1, "hooked", 6, 46, "0,28 16,16 30,0 / 29,50 28,100"),

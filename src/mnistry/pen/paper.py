@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnistry.errors import UsageError
+from mnistry.pen import Style
 from mnistry.pen.hand import draw, draw_hands
 from mnistry.pen.ink import canvases
 
@@ -37,7 +38,7 @@ def write_sheet(
     paper: Paper = "plain",
     light: float = 0.2,
     noise: float = 3.0,
-    style: str = "mixed",
+    style: Style = "mixed",
     seed: int = 0,
 ) -> Sheet:
     """Write rows of digits on paper, all in one hand.
@@ -63,6 +64,8 @@ def write_sheet(
         raise UsageError(f"height: is {height}, expected {_SMALLEST} to {_LARGEST}")
     if paper not in get_args(Paper):
         raise UsageError(f"paper: is {paper!r}, expected one of {', '.join(get_args(Paper))}")
+    if style not in get_args(Style):
+        raise UsageError(f"style: is {style!r}, expected one of {', '.join(get_args(Style))}")
     if not 0 <= light <= 1 or not 0 <= noise <= 50:
         raise UsageError(f"light, noise: are {light}, {noise}; expected 0 to 1 and 0 to 50")
     rng = np.random.default_rng(seed)

@@ -10,7 +10,8 @@ import numpy as np
 from mnistry.errors import DataError
 from mnistry.files import write_file
 from mnistry.npz import read_npz
-from mnistry.pen import PenSet, What, write
+from mnistry.pen.settings import PenSet, What
+from mnistry.pen.writing import write
 from mnistry.sources import PEN_CACHE, Arrays, cache_dir, storage
 from mnistry.version import __version__
 

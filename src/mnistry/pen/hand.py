@@ -3,6 +3,7 @@
 Every trait is a sum of a part drawn once per writer and a smaller one drawn for each digit.
 """
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -15,8 +16,8 @@ from mnistry.pen.letterforms import LETTERFORMS, Letterform, Stroke
 Floats = NDArray[np.float64]
 Indices = NDArray[np.intp]
 
-STEP = 0.045
-"""The distance between the points of a curve, in heights of a digit."""
+_POINTS = (56, 28)  # along the first stroke of a form, and along each of the others
+_NEAR = 0.18  # the distance of forms that a hand may mix, in heights
 
 # trait: (mean, deviation between writers, deviation within one writer's digits)
 TRAITS: dict[str, tuple[float, float, float]] = {
@@ -28,6 +29,7 @@ TRAITS: dict[str, tuple[float, float, float]] = {
     "tremor": (-5.4, 0.5, 0.2),  # logarithm, in heights
     "nib": (0.0, 0.10, 0.05),  # logarithm of how much wider strokes run one way than the other
     "swell": (0.0, 0.20, 0.15),  # how much the width changes along a stroke
+    "mix": (0.15, 0.25, 0.10),  # how far a form is on its way to another one: 0 to 1
 }
 _WARP = (0.075, 0.055)  # deviation of the coefficients of the field that bends the whole digit
 _POINT = (0.015, 0.015)  # of each point of the letterform, in heights
@@ -39,18 +41,20 @@ _TERMS = 7
 
 @dataclass(frozen=True)
 class Skeleton:
-    """A letterform, ready to be bent: its curves are products of a matrix and its points."""
+    """A letterform, ready to be bent: its curve is a product of a matrix and its points."""
 
     controls: Floats
     """(P, 2), in heights, the middle of the box at 0, 0."""
-    curve: Floats
-    """(T, P): points along the strokes from the controls."""
-    rounded: Floats
-    """(T, P): the same with the corners cut."""
-    ends: tuple[tuple[int, int], ...]
-    """Where each stroke begins and ends among the T."""
+    matrix: Floats
+    """(T, P): to the points along the strokes from the controls."""
     owner: Indices
     """(P,): the stroke of each control."""
+
+    @property
+    def curve(self) -> Floats:
+        """(T, 2): the form as it is, not bent."""
+        curve: Floats = self.matrix @ self.controls
+        return curve
 
 
 @cache
@@ -61,56 +65,63 @@ def skeleton(form: Letterform) -> Skeleton:
     scale = 1 / (high - low).max()
     controls: list[Floats] = []
     owner: list[int] = []
-    rows: list[tuple[Floats, int]] = []
-    for number, stroke in enumerate(form.strokes):
-        unique, matrix = _curve(stroke, scale)
-        rows.append((matrix, len(controls)))
+    ends = _ends(len(form.strokes))
+    matrix = np.zeros((ends[-1][1], sum(1 + sum(len(p) - 1 for p in s) for s in form.strokes)))
+    for number, (stroke, (start, stop)) in enumerate(zip(form.strokes, ends, strict=True)):
+        unique, block = _curve(stroke, stop - start)
+        matrix[start:stop, len(controls) : len(controls) + len(unique)] = block
         controls.extend((unique - (low + high) / 2) * scale)
         owner.extend([number] * len(unique))
-    total = sum(len(matrix) for matrix, _ in rows)
-    curve, rounded = np.zeros((2, total, len(controls)))
-    ends, row = [], 0
-    for matrix, column in rows:
-        part = np.s_[row : row + len(matrix), column : column + matrix.shape[1]]
-        curve[part], rounded[part] = matrix, _blur(len(matrix)) @ matrix
-        ends.append((row, row + len(matrix)))
-        row += len(matrix)
-    return Skeleton(np.array(controls), curve, rounded, tuple(ends), np.array(owner))
+    return Skeleton(np.array(controls), matrix, np.array(owner))
 
 
-def _curve(stroke: Stroke, scale: float) -> tuple[Floats, Floats]:
-    """A stroke's points (P, 2), shared corners once, and the matrix (T, P) to its curve."""
-    unique = [stroke[0][0]]
-    blocks: list[tuple[int, Floats]] = []
-    for piece in stroke:
-        matrix = _spline(np.array(piece) * scale)
-        blocks.append((len(unique) - 1, matrix if not blocks else matrix[1:]))
-        unique.extend(piece[1:])
-    result = np.zeros((sum(len(m) for _, m in blocks), len(unique)))
-    row = 0
-    for column, matrix in blocks:
-        result[row : row + len(matrix), column : column + matrix.shape[1]] = matrix
-        row += len(matrix)
-    return np.array(unique), result
+def _ends(strokes: int) -> tuple[tuple[int, int], ...]:
+    """Where each of so many strokes begins and ends among the points of a form."""
+    stops = [_POINTS[0] + number * _POINTS[1] for number in range(strokes)]
+    return tuple(itertools.pairwise([0, *stops]))
 
 
-def _spline(points: Floats) -> Floats:
-    """(T, P): the matrix from P points to the curve through them."""
-    chords = np.hypot(*np.diff(points, axis=0).T)
-    return curve_through(np.concatenate([[0], np.cumsum(chords)]))
+@cache
+def alike(letterforms: tuple[Letterform, ...]) -> tuple[Indices, ...]:
+    """For each form those of the same digit that are drawn in much the same way, itself if none."""
+
+    def near(a: Letterform, b: Letterform) -> bool:
+        if a is b or a.label != b.label or len(a.strokes) != len(b.strokes):
+            return False
+        gap = skeleton(a).curve - skeleton(b).curve
+        return float(np.sqrt((gap**2).sum(1).mean())) < _NEAR
+
+    found = [[j for j, b in enumerate(letterforms) if near(a, b)] for a in letterforms]
+    return tuple(np.array(others or [i]) for i, others in enumerate(found))
 
 
-def curve_through(knots: Floats) -> Floats:
+def _curve(stroke: Stroke, count: int) -> tuple[Floats, Floats]:
+    """A stroke's points (P, 2), shared corners once, and the matrix (count, P) to its curve."""
+    unique = np.array([stroke[0][0], *(point for piece in stroke for point in piece[1:])])
+    chords = [np.hypot(*np.diff(np.array(piece), axis=0).T) for piece in stroke]
+    way = np.linspace(0, sum(c.sum() for c in chords), count)
+    matrix = np.zeros((count, len(unique)))
+    column, passed = 0, 0.0
+    for number, own in enumerate(chords):
+        knots = passed + np.concatenate([[0], np.cumsum(own)])
+        last = number == len(chords) - 1
+        here = (way >= passed) & ((way < knots[-1]) | last)
+        matrix[here, column : column + len(knots)] = curve_through(knots, way[here])
+        column, passed = column + len(own), knots[-1]
+    return unique, matrix
+
+
+def curve_through(knots: Floats, at: Floats) -> Floats:
     """The natural cubic spline as a matrix.
 
     Args:
         knots: (P,) the way along the curve to each of its points, about their distances added up.
+        at: (T,) the ways to the places wanted.
 
     Returns:
-        (T, P), from the points to T places at even steps along the curve.
+        (T, P), from the points to the places.
     """
     count = len(knots)
-    at = np.linspace(0, knots[-1], max(2, round(knots[-1] / STEP) + 1))
     h = np.diff(knots)
     left, right = np.zeros((2, count, count))  # second derivatives M: left @ M = right @ values
     left[0, 0] = left[-1, -1] = 1
@@ -126,6 +137,7 @@ def curve_through(knots: Floats) -> Floats:
     return matrix
 
 
+@cache
 def _blur(count: int) -> Floats:
     """(T, T): each point the weighted mean of its neighbours; the ends stay."""
     i = np.arange(count)
@@ -148,8 +160,10 @@ class Hands:
     """(W, L, terms, 2) standard normal: a writer bends every 3 in a similar way."""
     points: Floats
     """(W, L, most points, 2), likewise."""
+    shifts: Floats
+    """(W, L, most strokes, 2), likewise."""
     forms: Indices
-    """(W, L, 2): the usual form of each digit, and the other one."""
+    """(W, L, 2, 2): the usual form of each digit and the other one, each with one to mix in."""
 
 
 def draw_hands(
@@ -160,36 +174,44 @@ def draw_hands(
 ) -> Hands:
     """Draw the hands of so many writers, each American or European for "mixed"."""
     labels = max(form.label for form in letterforms) + 1
-    most = max(len(skeleton(form).controls) for form in letterforms)
+    points = max(len(skeleton(form).controls) for form in letterforms)
+    strokes = max(len(form.strokes) for form in letterforms)
     european = {"us": np.zeros(writers), "eu": np.ones(writers)}.get(
         style, (rng.random(writers) < 0.5).astype(float)
     )
-    forms = np.empty((writers, labels, 2), np.intp)
+    forms = np.empty((writers, labels, 2, 2), np.intp)
     for label in range(labels):
         among = [i for i, form in enumerate(letterforms) if form.label == label]
         us = np.array([letterforms[i].us for i in among])
         eu = np.array([letterforms[i].eu for i in among])
         share = np.where(european[:, None] > 0.5, eu / eu.sum(), us / us.sum()).cumsum(1)
         chosen = (rng.random((writers, 2, 1)) > share[:, None]).sum(-1)
-        forms[:, label] = np.array(among)[np.minimum(chosen, len(among) - 1)]
+        forms[:, label, :, 0] = np.array(among)[np.minimum(chosen, len(among) - 1)]
+    mixes = alike(letterforms)
+    count = np.array([len(others) for others in mixes])
+    table = np.array([np.resize(others, count.max()) for others in mixes])
+    first = forms[..., 0]
+    forms[..., 1] = table[first, (rng.random(first.shape) * count[first]).astype(np.intp)]
     return Hands(
         letterforms,
         {name: rng.standard_normal(writers) for name in TRAITS},
         rng.standard_normal((writers, labels, _TERMS, 2)),
-        rng.standard_normal((writers, labels, most, 2)),
+        rng.standard_normal((writers, labels, points, 2)),
+        rng.standard_normal((writers, labels, strokes, 2)),
         forms,
     )
 
 
 @dataclass(frozen=True)
 class Drawn:
-    """Digits of one letterform, drawn but not inked."""
+    """Digits of as many strokes each, drawn but not inked."""
 
     indices: Indices
     """(n,): which of those asked for."""
     points: Floats
     """(n, T, 2) in heights."""
     ends: tuple[tuple[int, int], ...]
+    """Where each stroke begins and ends among the T."""
     traits: dict[str, Floats]
     """(n,) each, in the units of `TRAITS`."""
 
@@ -205,48 +227,61 @@ def traits_of(rng: np.random.Generator, hands: Hands, who: Indices) -> dict[str,
 def draw(
     rng: np.random.Generator, hands: Hands, who: Indices, labels: NDArray[np.uint8]
 ) -> Iterator[Drawn]:
-    """Draw digits: `labels[i]` by the writer `who[i]`, a form at a time."""
-    usual = rng.random(len(labels)) < _FAVOURITE
-    forms = hands.forms[who, labels, np.where(usual, 0, 1)]
-    traits = traits_of(rng, hands, who)
-    for number, form in enumerate(hands.letterforms):
-        indices = np.flatnonzero(forms == number)
-        if not len(indices):
-            continue
-        bone, w = skeleton(form), who[indices]
-        own = {name: values[indices] for name, values in traits.items()}
-        m, p, strokes = len(indices), len(bone.controls), len(bone.ends)
+    """Draw digits: `labels[i]` by the writer `who[i]`, those of as many strokes at a time."""
+    seldom = (rng.random(len(labels)) >= _FAVOURITE).astype(np.intp)
+    forms, mixes = np.moveaxis(hands.forms[who, labels, seldom], -1, 0)
+    bones = [skeleton(form) for form in hands.letterforms]
+    strokes = np.array([len(form.strokes) for form in hands.letterforms])
+    bend = np.array([form.bend for form in hands.letterforms])[:, None, None] * [1.0, 1.0]
+    widths = [np.ptp(bone.controls[:, 0]) for bone in bones]
+    bend[..., 0] *= np.minimum(1, 0.25 + 1.2 * np.array(widths))[:, None]  # a 1 stays thin
+    for number in np.unique(strokes[forms]).tolist():
+        indices = np.flatnonzero(strokes[forms] == number)
+        w, own_forms, own_labels = who[indices], forms[indices], labels[indices]
+        own = traits_of(rng, hands, w)
+        ends = _ends(number)
+        points = np.empty((len(indices), ends[-1][1], 2))
+        moved = _vary(rng, hands.points[w, own_labels], _POINT)
+        shift = _vary(rng, hands.shifts[w, own_labels], _SHIFT)
+        for form in np.unique(own_forms).tolist():
+            at, bone = np.flatnonzero(own_forms == form), bones[form]
+            controls = bone.controls + moved[at, : len(bone.controls)]
+            if number > 1:
+                controls += shift[at][:, bone.owner]
+            points[at] = bone.matrix @ controls
+        mix = np.clip(own["mix"], 0, 1)[:, None, None]
+        mean = np.array([b.curve for b in bones if len(b.matrix) == ends[-1][1]])
+        place = (strokes == number).cumsum() - 1
+        points += mix * (mean[place[mixes[indices]]] - mean[place[own_forms]])
+        round_ = np.clip(own["round"], 0, 1)[:, None, None]
+        for start, stop in ends:
+            part = points[:, start:stop]
+            part += round_ * (_blur(stop - start) @ part - part)
+        points = _trim(rng, points, ends)
+        warp = _vary(rng, hands.warp[w, own_labels], _WARP) * bend[own_forms]
+        points += np.einsum("ntk,nkc->ntc", _field(points), warp)
+        points += np.exp(own["tremor"])[:, None, None] * _wobble(rng, points.shape)
+        yield Drawn(indices, _pose(points, own), ends, own)
 
-        def vary(kept: Floats, size: tuple[float, float], m: int = m) -> Floats:
-            return size[0] * kept + size[1] * rng.standard_normal((m, *kept.shape[1:]))
 
-        controls = bone.controls + vary(hands.points[w, form.label, :p], _POINT)
-        shift = vary(hands.points[w, form.label, -strokes:], _SHIFT)
-        controls += shift[:, bone.owner] * (strokes > 1)
-        r = np.clip(own["round"], 0, 1)[:, None, None]
-        points = (1 - r) * (bone.curve @ controls) + r * (bone.rounded @ controls)
-        points = _trim(rng, points, bone.ends)
-        warp = vary(hands.warp[w, form.label], _WARP)
-        warp *= form.bend
-        warp[..., 0] *= min(1.0, 0.25 + 1.2 * float(np.ptp(bone.controls[:, 0])))  # a 1 stays thin
-        points = points + np.einsum("ntk,nkc->ntc", _field(points), warp)
-        points = points + np.exp(own["tremor"])[:, None, None] * _wobble(rng, points.shape)
-        yield Drawn(indices, _pose(points, own), bone.ends, own)
+def _vary(rng: np.random.Generator, kept: Floats, size: tuple[float, float]) -> Floats:
+    """What a writer keeps to, and what each digit adds to it."""
+    return size[0] * kept + size[1] * rng.standard_normal(kept.shape)
 
 
 def _trim(rng: np.random.Generator, points: Floats, ends: tuple[tuple[int, int], ...]) -> Floats:
     """Each stroke shortened or lengthened at both ends."""
     result = np.empty_like(points)
+    rows = np.arange(len(points))[:, None]
     for start, stop in ends:
-        count = stop - start
-        change = rng.standard_normal((2, len(points), 1)) * np.hypot(*_ENDS) / STEP
-        change = np.clip(change, -0.12 * count, 0.12 * count)
-        at = np.linspace(0, 1, count) * (count - 1 + change[1] - change[0]) + change[0]
-        k = np.clip(np.floor(at), 0, count - 2).astype(int)
-        part = points[:, start:stop]
-        rows = np.arange(len(points))[:, None]
-        f = (at - k)[..., None]
-        result[:, start:stop] = (1 - f) * part[rows, k] + f * part[rows, k + 1]
+        part, last = points[:, start:stop], stop - start - 1
+        length = np.hypot(*np.moveaxis(np.diff(part, axis=1), -1, 0)).sum(1, keepdims=True)
+        change = rng.standard_normal((2, len(points), 1)) * np.hypot(*_ENDS) / length
+        change = np.clip(change, -0.12, 0.12) * last
+        at = change[0] + np.linspace(0, 1, stop - start) * (last - change[1] - change[0])
+        k = np.clip(np.floor(at), 0, last - 1).astype(np.intp)
+        share = (at - k)[..., None]
+        result[:, start:stop] = (1 - share) * part[rows, k] + share * part[rows, k + 1]
     return result
 
 

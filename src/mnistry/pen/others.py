@@ -1,7 +1,5 @@
 """What is on paper and is no digit: letters, marks, scribbles, blots, ruled lines, nothing."""
 
-from typing import TYPE_CHECKING
-
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -10,12 +8,7 @@ from mnistry.normalise import SIZE, normalise
 from mnistry.pen.hand import Drawn, Floats, Indices, curve_through, draw, draw_hands, traits_of
 from mnistry.pen.ink import ink
 from mnistry.pen.letterforms import OTHERS
-
-if TYPE_CHECKING:
-    from mnistry.pen import Style
-
-KINDS = ("letter", "cross", "stroke", "scribble", "blot", "line", "empty")
-"""The classes of the set, each as common as the others."""
+from mnistry.pen.settings import CLASSES, Style
 
 _FORMS = tuple(form for form, _ in OTHERS)
 _SHEET = 100  # pixels of a side of what is not drawn by a hand
@@ -24,7 +17,7 @@ _CORNERS = 24  # of a blot
 
 def write_others(
     rng: np.random.Generator,
-    style: "Style",
+    style: Style,
     writers: int,
     who: Indices,
     labels: NDArray[np.uint8],
@@ -36,14 +29,14 @@ def write_others(
         style: The writers' style; it matters to digits alone.
         writers: How many writers there are.
         who: (n,) the writer of each, from 0 on.
-        labels: (n,) the kind of each, an index of `KINDS`.
+        labels: (n,) the kind of each, an index of `CLASSES`.
 
     Returns:
         (n, 28, 28) uint8, 0 ground to 255 ink, as MNIST's.
     """
     images = np.zeros((len(labels), SIZE, SIZE), np.uint8)
     hands = draw_hands(rng, writers, style, _FORMS)
-    for label, kind in enumerate(KINDS):
+    for label, kind in enumerate(CLASSES["others"]):
         at = np.flatnonzero(labels == label)
         among = [form.label for form, of in OTHERS if of == kind]
         if among:
@@ -67,7 +60,8 @@ def _scribbles(rng: np.random.Generator, n: int, knots: int, traits: dict[str, F
     steps[:, 1:] += rng.uniform(-0.9, 0.9, (n, 1, 1)) * steps[:, :-1]
     walk = steps.cumsum(1) * np.exp(0.4 * rng.standard_normal((n, 1, 2)))
     low, high = walk.min(1, keepdims=True), walk.max(1, keepdims=True)
-    matrix = curve_through(np.linspace(0.0, 0.6 * (knots - 1), knots))
+    way = np.linspace(0.0, 1.0, knots), np.linspace(0.0, 1.0, 14 * (knots - 1) + 1)
+    matrix = curve_through(*way)
     points = matrix @ ((walk - low) / (high - low).max(2, keepdims=True))
     return Drawn(np.arange(n), points, ((0, len(matrix)),), traits)
 

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnistry.errors import UsageError
-from mnistry.pen import Style
 from mnistry.pen.hand import draw, draw_hands
 from mnistry.pen.ink import canvases
+from mnistry.pen.settings import Style
 
 Paper = Literal["plain", "ruled", "squared"]
 

@@ -1,0 +1,151 @@
+"""Writes a set: its writers in chunks, each chunk from random numbers of its own.
+
+So it does not matter who writes which chunk, and when: worker processes do, one for each core.
+(Threads would gain nothing. Drawing is many small calls, and they hold the interpreter's lock.)
+"""
+
+import math
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Generator, Iterator
+from contextlib import ExitStack, closing, contextmanager, suppress
+from dataclasses import dataclass
+from typing import IO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mnistry.normalise import SIZE
+from mnistry.pen.hand import Indices, draw, draw_hands
+from mnistry.pen.ink import ink
+from mnistry.pen.others import write_others
+from mnistry.pen.settings import CLASSES, PenSet, Style, What
+
+_CHUNK = 200  # writers
+_WORTH = 5_000  # images; fewer are written before a worker would have started
+
+
+@dataclass(frozen=True, eq=False)
+class Written:
+    """Digits with who wrote them."""
+
+    images: NDArray[np.uint8]
+    """(n, 28, 28) uint8, 0 ground to 255 ink, as MNIST's."""
+    labels: NDArray[np.uint8]
+    """(n,) uint8, each the index of a class in `CLASSES`, all as common, in random order."""
+    writers: Indices
+    """(n,): the number of the writer, from 0 on; each wrote a stretch of the images."""
+
+
+def write(
+    settings: PenSet,
+    progress: Callable[[int, int], object] | None = None,
+    what: What = "digits",
+) -> tuple[Written, Written]:
+    """Write a training and a test set, by different writers.
+
+    Args:
+        settings: How many, and of what kind.
+        progress: Is told how many images, of how many, are done.
+        what: Digits, or others: things that are no digits.
+
+    Returns:
+        The two sets.
+    """
+    chunks = plan(settings, what)
+    total, done = settings.train + settings.test, 0
+    images = np.empty((total, SIZE, SIZE), np.uint8)
+    with closing(_write_all(settings, what, chunks)) as written:
+        for some in written:
+            images[done : done + len(some)] = some
+            done += len(some)
+            if progress:
+                progress(done, total)
+    labels = np.concatenate([chunk.labels for chunk in chunks])
+    who = np.concatenate([chunk.who for chunk in chunks])
+    train, test = np.s_[: settings.train], np.s_[settings.train :]
+    return Written(images[train], labels[train], who[train]), Written(
+        images[test], labels[test], who[test]
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Chunk:
+    """What some writers are to write."""
+
+    what: What
+    style: Style
+    seed: tuple[int, ...]
+    who: Indices
+    """(n,): the writer of each image, in rising order."""
+    labels: NDArray[np.uint8]
+    """(n,): the class of each image."""
+
+    def write(self) -> NDArray[np.uint8]:
+        """Write it: (n, 28, 28)."""
+        rng = np.random.default_rng(self.seed)
+        who = self.who - self.who[0]
+        writers = int(who[-1]) + 1
+        if self.what == "others":
+            return write_others(rng, self.style, writers, who, self.labels)
+        images = np.empty((len(self.labels), SIZE, SIZE), np.uint8)
+        for drawn in draw(rng, draw_hands(rng, writers, self.style), who, self.labels):
+            images[drawn.indices] = ink(drawn, rng)
+        return images
+
+
+def plan(settings: PenSet, what: What) -> list[Chunk]:
+    """Cut a set into chunks: those to train on, then those to test on."""
+    total = settings.train + settings.test
+    for_test = max(1, min(settings.writers - 1, round(settings.writers * settings.test / total)))
+    chunks = []
+    for part, (count, most) in enumerate(
+        ((settings.train, settings.writers - for_test), (settings.test, for_test))
+    ):
+        seed, writers = (settings.seed, part), min(most, count)
+        who = np.arange(count) * writers // count
+        classes = np.arange(count) % len(CLASSES[what])
+        labels = np.random.default_rng(seed).permuted(classes).astype(np.uint8)
+        for number in range(math.ceil(writers / _CHUNK)):
+            bounds = np.searchsorted(who, (number * _CHUNK, (number + 1) * _CHUNK)).tolist()
+            own = slice(*bounds)
+            chunks.append(Chunk(what, settings.style, (*seed, number), who[own], labels[own]))
+    return chunks
+
+
+def _write_all(settings: PenSet, what: What, chunks: list[Chunk]) -> Generator[NDArray[np.uint8]]:
+    """Each chunk's images, in order; what a worker does not deliver, this process writes."""
+    count = min(os.cpu_count() or 1, len(chunks))
+    if settings.train + settings.test < _WORTH or getattr(sys, "frozen", False):
+        count = 0  # a frozen program has no interpreter to start
+    with ExitStack() as stack:
+        streams: list[IO[bytes]] = []
+        with suppress(OSError):  # this process can do without
+            workers = [_worker(settings, what, number, count) for number in range(count)]
+            streams = [stack.enter_context(worker) for worker in workers]
+        for number, chunk in enumerate(chunks):
+            size = len(chunk.labels) * SIZE * SIZE
+            data = streams[number % count].read(size) if streams else b""
+            if len(data) == size:
+                yield np.frombuffer(data, np.uint8).reshape(-1, SIZE, SIZE)
+            else:
+                yield chunk.write()
+
+
+@contextmanager
+def _worker(settings: PenSet, what: What, number: int, count: int) -> Iterator[IO[bytes]]:
+    """Start a worker for the chunks `number`, `number` + `count`, ...: their images, a stream."""
+    arguments = [what, str(settings), str(number), str(count)]
+    with subprocess.Popen(
+        [sys.executable, "-P", "-m", "mnistry.pen.worker", *arguments],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env=os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
+    ) as process:
+        try:
+            assert process.stdout is not None
+            yield process.stdout
+        finally:
+            process.kill()

@@ -24,11 +24,12 @@ TRAITS: dict[str, tuple[float, float, float]] = {
     "slant": (0.17, 0.19, 0.08),  # shear, to the right
     "turn": (0.0, 0.05, 0.06),  # radians
     "aspect": (0.08, 0.14, 0.09),  # logarithm of width by height
-    "width": (-2.32, 0.27, 0.08),  # logarithm of the stroke's, by the digit's longer side
+    "width": (-2.34, 0.36, 0.08),  # logarithm of the stroke's, by the digit's longer side
     "round": (0.35, 0.35, 0.15),  # how far corners are cut: 0 to 1
     "tremor": (-5.4, 0.5, 0.2),  # logarithm, in heights
     "nib": (0.0, 0.10, 0.05),  # logarithm of how much wider strokes run one way than the other
     "swell": (0.0, 0.20, 0.15),  # how much the width changes along a stroke
+    "faint": (-0.05, 0.35, 0.10),  # how far ink gives out along a stroke: 0 to 1
     "mix": (0.15, 0.25, 0.10),  # how far a form is on its way to another one: 0 to 1
 }
 _WARP = (0.075, 0.055)  # deviation of the coefficients of the field that bends the whole digit

@@ -10,11 +10,12 @@ from numpy.typing import NDArray
 from mnistry.normalise import SIZE, normalise
 from mnistry.pen.hand import Drawn
 
-_TALL = 60  # pixels of the longer side, before it is brought to MNIST's size
+_TALL = 48  # pixels of the longer side, before it is brought to MNIST's size
 _PAD = 2  # pixels around it
 _BITS = 4  # after the point, in OpenCV's coordinates
-_THIN, _THICK = 0.05, 0.30  # the widths that strokes may have, by the longer side
-_WAVES = 1.2  # how often the width swells along all strokes of a digit
+_THIN, _THICK = 0.03, 0.25  # the widths that strokes may have, by the longer side
+_WAVES = 1.2  # how often the width swells along all strokes of a digit, and how often ink is short
+_TONES = 8  # of ink
 
 
 def ink(drawn: Drawn, rng: np.random.Generator) -> NDArray[np.uint8]:
@@ -44,7 +45,7 @@ def canvases(
         tall: Pixels of a digit's longer side.
 
     Yields:
-        For each digit (h, w) uint8, 0 ground or 255 ink, and the width of its pixels by their
+        For each digit (h, w) uint8, 0 ground to 255 ink, and the width of its pixels by their
         height.
     """
     points, traits = drawn.points, drawn.traits
@@ -58,11 +59,14 @@ def canvases(
     placed = (points - low[:, None]) * pixels + (pen / 2 + _PAD)[:, None, None]
     sizes = np.ceil(placed.max(1) + (pen / 2 + _PAD)[:, None]).astype(int)
     fixed = np.round(placed * (1 << _BITS)).astype(np.int32)
-    phase = np.linspace(0, _WAVES, count) + rng.random((n, 1))
-    swell = 1 + traits["swell"][:, None] * np.cos(2 * np.pi * phase)
-    thick = np.maximum(1, np.round(pen[:, None] * swell)).astype(int)
-    starts = np.zeros((n, count), bool)  # of a stretch of one width
-    starts[:, 1:] = thick[:, 1:] != thick[:, :-1]
+    wave, want = np.cos(2 * np.pi * (np.linspace(0, _WAVES, count) + rng.random((2, n, 1))))
+    thick = np.maximum(1, np.round(pen[:, None] * (1 + traits["swell"][:, None] * wave))).astype(
+        int
+    )
+    faint = np.clip(traits["faint"], 0, 1)[:, None] * (1 + want) / 2
+    tone = 255 - (255 / _TONES * np.floor(_TONES * faint * 0.99)).astype(int)
+    starts = np.zeros((n, count), bool)  # of a stretch of one width and tone
+    starts[:, 1:] = (thick[:, 1:] != thick[:, :-1]) | (tone[:, 1:] != tone[:, :-1])
     starts[:, [start for start, _ in drawn.ends]] = True
     breaks = {stop for _, stop in drawn.ends}
     for i in range(n):
@@ -70,6 +74,6 @@ def canvases(
         cuts = [*np.flatnonzero(starts[i]).tolist(), count]
         for start, stop in itertools.pairwise(cuts):
             part = fixed[i, start : stop if stop in breaks else stop + 1]
-            width = int(thick[i, start])
-            cv2.polylines(canvas, [part], False, 255, width, cv2.LINE_8, _BITS)
+            width, ink = int(thick[i, start]), int(tone[i, start])
+            cv2.polylines(canvas, [part], False, ink, width, cv2.LINE_8, _BITS)
         yield canvas, float(nib[i])

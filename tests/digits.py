@@ -1,4 +1,4 @@
-"""A small set of images that a network can learn: what the training tests train on."""
+"""A small set of written digits: what the training tests train on."""
 
 from pathlib import Path
 
@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnistry.idx import format_idx
+from mnistry.pen import PenSet, Written, write
 
 UInt8s = NDArray[np.uint8]
 Splits = tuple[tuple[UInt8s, UInt8s], tuple[UInt8s, UInt8s]]
@@ -17,22 +18,17 @@ IDX_NAMES = (
 
 
 def make_digits(train: int = 320, test: int = 100, seed: int = 0, classes: int = 10) -> Splits:
-    """`(x_train, y_train), (x_test, y_test)`: a blot for each class, shifted, faded and noisy."""
-    blots = np.random.default_rng(7).random((classes, 5, 5)) > 0.5
-    blots = np.kron(blots, np.ones((4, 4)))
-    rng = np.random.default_rng(seed)
+    """`(x_train, y_train), (x_test, y_test)`, by pen; the classes from 10 on are turned digits."""
+    parts = write(PenSet(train, test, writers=2 + (train + test) // 4, seed=seed, style="us"))
+    return part(parts[0], classes), part(parts[1], classes)
 
-    def part(count: int) -> tuple[UInt8s, UInt8s]:
-        labels = rng.permutation(np.arange(count) % classes)
-        images = np.zeros((count, 28, 28))
-        for image, label in zip(images, labels, strict=True):
-            down, right = rng.integers(2, 7, 2)
-            image[down : down + 20, right : right + 20] = blots[label]
-        images *= rng.uniform(0.5, 1, (count, 1, 1))
-        images += rng.uniform(0, 0.3, images.shape) * (rng.random(images.shape) < 0.3)
-        return (images.clip(0, 1) * 255).round().astype(np.uint8), labels.astype(np.uint8)
 
-    return part(train), part(test)
+def part(written: Written, classes: int) -> tuple[UInt8s, UInt8s]:
+    """The digits with a label of their own for each turn, all labels about as common."""
+    turns = (np.arange(len(written.labels)) + written.labels) % -(-classes // 10)
+    turns[written.labels + 10 * turns >= classes] = 0
+    images = [np.rot90(image, turn) for image, turn in zip(written.images, turns, strict=True)]
+    return np.stack(images), (written.labels + 10 * turns).astype(np.uint8)
 
 
 def write_digits(folder: Path, splits: Splits) -> Path:

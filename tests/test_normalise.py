@@ -56,6 +56,16 @@ def test_areas_are_averaged() -> None:
     assert set(np.unique(image)) <= {0, 128, 255}
 
 
+def test_a_faint_rim_does_not_widen_the_box() -> None:
+    ink = np.zeros((60, 60), np.uint8)
+    ink[20:40, 25:35] = 100
+    kept = normalise(ink)
+    ink[18:42, 23:37] = np.maximum(ink[18:42, 23:37], 9)
+    np.testing.assert_array_equal(normalise(ink), kept)
+    ink[18:42, 23:37] = np.maximum(ink[18:42, 23:37], 11)
+    assert box(normalise(ink)) == (20, 12)
+
+
 def test_no_ink() -> None:
     assert not normalise(np.zeros((50, 60), np.uint8)).any()
 
@@ -87,11 +97,12 @@ def pasted(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 @pytest.mark.slow
 def test_mnist_pasted_on_paper_is_read_as_well(mnist_dir: Path) -> None:
     splits = mnistry.load_dataset("mnist", mnist_dir)
-    run = mnistry.train("datumo-cnn", data=splits, epochs=3)
+    images, labels = splits.test.images, splits.test.labels
     rng = np.random.default_rng(0)
-    again = np.stack([normalise(pasted(image, rng)) for image in splits.test.images])
-    before, after = (
-        (run.predict(images).argmax(1) == splits.test.labels).mean()
-        for images in (splits.test.images, again)
-    )
-    assert abs(before - after) <= 0.004  # measured 0.001 and 0.0021; the aim is 0.0015
+    again = np.stack([normalise(pasted(image, rng)) for image in images])
+    lost = []
+    for seed in range(3):
+        run = mnistry.train("datumo-cnn", data=splits, epochs=3, seed=seed)
+        before, after = ((run.predict(x).argmax(1) == labels).mean() for x in (images, again))
+        lost.append(before - after)
+    assert abs(np.mean(lost)) <= 0.0015, lost

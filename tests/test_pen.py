@@ -86,6 +86,20 @@ def test_the_same_settings_give_the_same_bits_and_others_do_not() -> None:
         assert (write(other)[0].images != first).any()
 
 
+def test_more_than_memory_holds_is_refused_before_any_work(monkeypatch) -> None:
+    def nothing(*_: Any) -> None:
+        raise AssertionError("work was done")
+
+    monkeypatch.setattr("mnistry.pen.writing.plan", nothing)
+    pages = {"SC_PHYS_PAGES": 1000, "SC_PAGE_SIZE": 4096}
+    monkeypatch.setattr("os.sysconf", pages.__getitem__)
+    with pytest.raises(UsageError, match=r"2,000 images take .*; ask for fewer, 1,741 at most"):
+        write(PenSet(train=1_900, test=100))
+    monkeypatch.delattr("os.sysconf")
+    with pytest.raises(AssertionError, match="work was done"):
+        write(PenSet(train=1_900, test=100))
+
+
 @pytest.fixture
 def workers(monkeypatch: pytest.MonkeyPatch) -> list[subprocess.Popen[bytes]]:
     """Every set is written by three workers; those that were started."""

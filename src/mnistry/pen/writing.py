@@ -16,6 +16,7 @@ from typing import IO
 import numpy as np
 from numpy.typing import NDArray
 
+from mnistry.errors import UsageError
 from mnistry.normalise import SIZE
 from mnistry.pen.hand import Indices, draw, draw_hands
 from mnistry.pen.ink import ink
@@ -24,6 +25,7 @@ from mnistry.pen.settings import CLASSES, PenSet, Style, What
 
 _CHUNK = 200  # writers
 _WORTH = 5_000  # images; fewer are written before a worker would have started
+_COPIES = 3  # of the images in memory, until they are in the cache
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,9 +54,13 @@ def write(
 
     Returns:
         The two sets.
+
+    Raises:
+        UsageError: They would not fit into this machine's memory.
     """
-    chunks = plan(settings, what)
     total, done = settings.train + settings.test, 0
+    _check_memory(total)
+    chunks = plan(settings, what)
     images = np.empty((total, SIZE, SIZE), np.uint8)
     with closing(_write_all(settings, what, chunks)) as written:
         for some in written:
@@ -68,6 +74,19 @@ def write(
     return Written(images[train], labels[train], who[train]), Written(
         images[test], labels[test], who[test]
     )
+
+
+def _check_memory(images: int) -> None:
+    try:
+        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):  # Windows, for one, does not say
+        return
+    each = _COPIES * SIZE * SIZE
+    if images * each > memory:
+        raise UsageError(
+            f"pen: {images:,} images take {images * each / 2**30:.1f} GiB, and this machine has"
+            f" {memory / 2**30:.1f}; ask for fewer, {memory // each:,} at most"
+        )
 
 
 @dataclass(frozen=True, eq=False)

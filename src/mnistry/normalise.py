@@ -58,7 +58,7 @@ def normalise(ink: NDArray[np.uint8], pixel_aspect: float = 1.0) -> NDArray[np.u
 
 def _to_full(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Brightened so that the brightest pixel, if there is any, is 255."""
-    peak = int(image.max())
+    peak = int(cv2.norm(image, cv2.NORM_INF))
     if peak not in (0, 255):
         image = cv2.convertScaleAbs(image, alpha=255 / peak).astype(np.uint8)
     return image

@@ -16,7 +16,7 @@ from mnistry.pen.letterforms import LETTERFORMS, Letterform, Stroke
 Floats = NDArray[np.float64]
 Indices = NDArray[np.intp]
 
-_POINTS = (56, 28)  # along the first stroke of a form, and along each of the others
+_POINTS = (40, 20)  # along the first stroke of a form, and along each of the others
 _NEAR = 0.18  # the distance of forms that a hand may mix, in heights
 
 # trait: (mean, deviation between writers, deviation within one writer's digits)

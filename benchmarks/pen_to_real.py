@@ -115,6 +115,8 @@ def swiss(folder: Path, looked_at: bool) -> tuple[UInt8s, UInt8s]:
             threshold, _ = cv2.threshold(ink, 0, 255, cv2.THRESH_OTSU)
             images.append(normalise(np.where(ink > threshold, ink, 0).astype(np.uint8)))
             labels.append(int(path.parts[-2]))
+    if not images:
+        raise SystemExit(f"{folder}: holds no WRITER/DIGIT/*.png, the Swiss scans")
     return np.stack(images), np.array(labels, np.uint8)
 
 
@@ -136,10 +138,10 @@ def main() -> None:
     )
     if options.swiss:
         name = "Swiss, the five looked at" if options.look else "Swiss, the other six"
-        real[name] = swiss(Path(options.swiss), options.look)
+        real[name] = swiss(options.swiss, options.look)
     print(
         f"mnistry {mnistry.__version__}, torch {torch.__version__}, {machine.cpu_model()},"
-        f" {os.cpu_count()} cores; by: {shlex.join(sys.argv)}\n"
+        f" {machine.cores()} cores; by: {shlex.join(sys.argv)}\n"
     )
     scores: dict[str, list[float]] = {name: [] for name in real}
     for seed in range(options.seeds):
@@ -151,7 +153,8 @@ def main() -> None:
         model = train(written, seed)
         own = (read(model, held_out.images) == held_out.labels).mean()
         print(
-            f"seed {seed}: {wrote:.0f} s to write, {time.perf_counter() - started - wrote:.0f} s"
+            f"seed {seed}: {wrote:.0f} s to write, {(options.train + 5000) / wrote:,.0f} images a"
+            f" second; {time.perf_counter() - started - wrote:.0f} s"
             f" to train; other written digits: {100 * own:.2f}"
         )
         for name, (images, labels) in real.items():

@@ -887,8 +887,10 @@ def test_data_that_is_written_here(place: Path, mnistry: Mnistry):
         (["pen", "--train", "1000000000000"], "expected 1 to"),
         (["pen", "--style", "fr"], "style is 'fr', expected one of us, eu, mixed"),
         (["pen:style=fr"], "style is 'fr'"),
+        (["pen", "--style", "us,seed=3"], "style is 'us,seed=3'"),
+        (["pen-others", "--style", "us"], "pen-others: has no style"),
         (["pen:letters=3"], "is no setting"),
-        (["digits", "--train", "5"], "train=5: goes with pen or pen-others, not with digits"),
+        (["digits", "--train", "5"], "--train: goes with pen or pen-others, not with digits"),
         (["pen", "--data-dir", "digits"], "pen is written here"),
     ],
 )

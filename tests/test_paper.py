@@ -29,7 +29,10 @@ def test_a_digit_cut_out_is_an_image_as_mnists() -> None:
     left, top, width, tall = sheet.boxes[0]
     part = sheet.image[top : top + tall, left : left + width]
     ink = np.where(part < 150, 255 - part, 0).astype(np.uint8)
-    assert normalise(ink).max() == 255
+    image = normalise(ink)
+    rows, columns = (np.flatnonzero(image.any(axis)) for axis in (1, 0))
+    assert max(np.ptp(rows), np.ptp(columns)) == 19
+    assert 0.05 < image.mean() / 255 < 0.25  # strokes, and neither a blot nor specks
 
 
 def test_light_and_noise_are_as_asked_for() -> None:
@@ -53,10 +56,12 @@ def test_the_same_seed_gives_the_same_sheet() -> None:
         ({"rows": []}, "rows: are"),
         ({"rows": ["12a"]}, "expected digits"),
         ({"rows": ["1", ""]}, "expected digits"),
-        ({"rows": ["1" * 10001]}, "at most 10000"),
+        ({"rows": ["1" * 10001]}, "would fill 204 x 690138 pixels, expected at most 100,000,000"),
+        ({"rows": ["1"] * 5000 + ["1" * 5000]}, "expected at most 100,000,000"),
+        ({"rows": ["1"], "seed": -1}, "seed is -1"),
         ({"rows": ["1"], "height": 5}, "height: is 5"),
         ({"rows": ["1"], "paper": "lined"}, "paper: is 'lined'"),
-        ({"rows": ["1"], "style": "fr"}, "style: is 'fr'"),
+        ({"rows": ["1"], "style": "fr"}, "style is 'fr'"),
         ({"rows": ["1"], "light": 2.0}, "light, noise"),
         ({"rows": ["1"], "noise": -1.0}, "light, noise"),
     ],

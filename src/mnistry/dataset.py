@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 PEN = "pen"
 """The name of the set that the program writes itself; settings may follow: "pen:style=us"."""
 
-_WRITTEN: "dict[str, What]" = {PEN: "digits", "pen-others": "others"}
+WRITTEN: "dict[str, What]" = {PEN: "digits", "pen-others": "others"}
 
 UInt8s = NDArray[np.uint8]
 Arrays4 = tuple[tuple[UInt8s, UInt8s], tuple[UInt8s, UInt8s]]
@@ -132,7 +132,7 @@ def load_data(name: str = "mnist", data_dir: str | os.PathLike[str] | None = Non
     """Load a data set exactly as `keras.datasets.mnist.load_data()` does.
 
     Args:
-        name: a public data set or a path, as `load_dataset` takes them.
+        name: a public data set, a written one or a path, as `load_dataset` takes them.
         data_dir: where the public data set lies, as for `load_dataset`.
 
     Returns:
@@ -173,11 +173,13 @@ def load_dataset(
             `mnistry.pen.PenSet.parse` reads them where others than the defaults are wanted
             ("pen:train=1000,style=us"); or a path ("./mnist" for a folder of such a name).
         data_dir: where the public data set lies; by default MNISTRY_DATA, the cache, the mirrors.
-        progress: is told how far a download (in bytes) or a folder of images (in files) is.
+        progress: is told how far a download (in bytes), a folder of images (in files) or the
+            writing of a set (in images) is.
 
     Raises:
         DataError: the data is missing, damaged, of another shape, or has labels without a class.
-        UsageError: `data_dir` is given with a path.
+        UsageError: `data_dir` is given with something else than a public data set; pen's settings
+            cannot be, or would not fit into memory.
         NetworkError: no mirror delivered the public data set.
         StorageError: the cache cannot be written.
     """
@@ -189,7 +191,7 @@ def load_dataset(
         train, test = (_part(arrays, part, source.classes, origin) for part in ("train", "test"))
         kept = None if data_dir is None else str(Path(data_dir).expanduser().absolute())
         return DataSplits(train, test, name, origin, name, kept, source.sha256)
-    if name.partition(":")[0] in _WRITTEN:
+    if name.partition(":")[0] in WRITTEN:
         return _written(name, data_dir, progress)
     known = ", ".join(CATALOGUE)
     if data_dir is not None:
@@ -217,8 +219,9 @@ def _written(
     name, _, text = name.partition(":")
     if data_dir is not None:
         raise UsageError(f"data_dir: goes with a public data set; {name} is written here")
-    settings = PenSet.parse(text)
-    what = _WRITTEN[name]
+    settings, what = PenSet.parse(text), WRITTEN[name]
+    if what == "others" and settings.style != PenSet.style:
+        raise UsageError(f"{name}: has no style, and is asked for {settings.style}; leave it out")
     arrays, origin = cache.load(what, settings, progress)
     train, test = (_part(arrays, part, CLASSES[what], origin) for part in ("train", "test"))
     return DataSplits(train, test, name, origin, f"{name}:{settings}".rstrip(":"))

@@ -30,7 +30,8 @@ Arrays = dict[str, NDArray[np.uint8]]
 """Arrays under the names that Keras's archive gives them: x_train, y_train, x_test, y_test."""
 
 Progress = Callable[[int, int], object]
-"""Is called with what is done and the total: bytes of a download, images of a folder."""
+"""Is called with what is done and the total: bytes of a download, images of a folder or of a
+written set."""
 
 _STALE_SECONDS = 24 * 3600
 _SCRATCH = ".download-"

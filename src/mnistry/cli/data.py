@@ -36,19 +36,25 @@ def data(
         typer.Option(metavar="PRESET", help="Show how this preset's network is fed, step by step."),
     ] = None,
     train: Annotated[
-        int | None, typer.Option("--train", metavar="N", help="pen: images to train on.")
+        int | None,
+        typer.Option("--train", metavar="N", help="pen: images to train on; 60,000 if left out."),
     ] = None,
     test: Annotated[
-        int | None, typer.Option("--test", metavar="N", help="pen: images to test on.")
+        int | None,
+        typer.Option("--test", metavar="N", help="pen: images to test on; 10,000 if left out."),
     ] = None,
     writers: Annotated[
-        int | None, typer.Option(metavar="N", help="pen: how many writers wrote them.")
+        int | None,
+        typer.Option(metavar="N", help="pen: writers of both together; 2,000 if left out."),
     ] = None,
     seed: Annotated[
-        int | None, typer.Option(metavar="N", help="pen: decides everything random.")
+        int | None, typer.Option(metavar="N", help="pen: decides everything random; 0 if left out.")
     ] = None,
     style: Annotated[
-        str | None, typer.Option(help="pen: us, eu or mixed, where the writers learned to write.")
+        str | None,
+        typer.Option(
+            help="pen: us, eu or mixed (if left out): where the writers learned to write."
+        ),
     ] = None,
     json: Json = False,
     quiet: Quiet = False,
@@ -64,10 +70,17 @@ def data(
     mnistry data pen --train 10000 --writers 300 --style eu --grid 40
     """
     wanted = {"train": train, "test": test, "writers": writers, "seed": seed, "style": style}
-    settings = ",".join(f"{key}={value}" for key, value in wanted.items() if value is not None)
-    if settings and name not in ("pen", "pen-others"):
-        raise UsageError(f"{settings}: goes with pen or pen-others, not with {name}; leave it out")
-    splits = load(f"{name}:{settings}" if settings else name, data_dir, quiet)
+    given: dict[str, Any] = {key: value for key, value in wanted.items() if value is not None}
+    if given:
+        from mnistry.dataset import WRITTEN
+        from mnistry.pen import PenSet
+
+        if name not in WRITTEN:
+            options = ", ".join(f"--{key}" for key in given)
+            known = " or ".join(WRITTEN)
+            raise UsageError(f"{options}: goes with {known}, not with {name}; leave it out")
+        name = f"{name}:{PenSet(**given)}".rstrip(":")
+    splits = load(name, data_dir, quiet)
     _show(splits, index, grid, out, prepare, json)
 
 
@@ -207,7 +220,7 @@ def cache(
     clear: Annotated[bool, typer.Option("--clear", help="Delete what is kept.")] = False,
     json: Json = False,
 ) -> None:
-    """Show what is kept of downloads, and where; or delete it.
+    """Show what is kept of downloads and written sets, and where; or delete it.
 
     \b
     mnistry cache

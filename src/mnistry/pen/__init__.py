@@ -4,7 +4,7 @@ A letterform says which strokes make a digit (`letterforms`), a hand bends them 
 (`hand`), ink makes them pixels (`ink`), and `normalise` makes those an image as MNIST's.
 """
 
-from mnistry.pen.settings import CLASSES, MOST, PenSet, Style, What
+from mnistry.pen.settings import CLASSES, PenSet, Style, What
 from mnistry.pen.writing import Written, write
 
-__all__ = ["CLASSES", "MOST", "PenSet", "Style", "What", "Written", "write"]
+__all__ = ["CLASSES", "PenSet", "Style", "What", "Written", "write"]

@@ -3,17 +3,18 @@
 import hashlib
 import io
 from collections.abc import Callable
+from pathlib import Path
 
 import cv2
 import numpy as np
 
 from mnistry.errors import DataError
 from mnistry.files import write_file
+from mnistry.normalise import SIZE
 from mnistry.npz import read_npz
 from mnistry.pen.settings import PenSet, What
 from mnistry.pen.writing import write
 from mnistry.sources import PEN_CACHE, Arrays, cache_dir, storage
-from mnistry.version import __version__
 
 
 def load(
@@ -30,16 +31,18 @@ def load(
         The uint8 arrays x_train, y_train, x_test and y_test, and the file that keeps them.
 
     Raises:
+        UsageError: They would not fit into this machine's memory.
         StorageError: The cache cannot be written.
     """
-    versions = (__version__, np.__version__, cv2.__version__)
-    key = hashlib.sha256(f"{what} {settings!r} {versions}".encode()).hexdigest()[:16]
     folder = cache_dir() / PEN_CACHE
-    path = folder / f"{key}.npz"
+    path = folder / f"{what}-{settings.train}-{settings.style}-{_key(what, settings)}.npz"
     try:
         return read_npz(path), str(path)
     except DataError:  # missing or damaged: the archive's checksums tell
         pass
+    size = (settings.train + settings.test) * (SIZE * SIZE + 1)
+    with storage(folder, f"with room for {-(-size >> 20)} MiB"):
+        folder.mkdir(parents=True, exist_ok=True)  # at once: writing takes its time
     train, test = write(settings, progress, what)
     arrays = {
         "x_train": train.images,
@@ -49,7 +52,15 @@ def load(
     }
     data = io.BytesIO()
     np.savez(data, **arrays)  # type: ignore[arg-type]  # numpy's stub has a keyword of its own
-    with storage(folder, f"with room for {data.getbuffer().nbytes >> 20} MiB"):
-        folder.mkdir(parents=True, exist_ok=True)
     write_file(path, data.getvalue())
     return arrays, str(path)
+
+
+def _key(what: What, settings: PenSet) -> str:
+    """What decides a set's bits: the settings, the libraries, and how digits are written."""
+    here = Path(__file__).parent
+    files = [*sorted(here.glob("*.py")), here.with_name("normalise.py")]
+    decides = f"{what} {settings!r} {np.__version__} {cv2.__version__}".encode()
+    return hashlib.sha256(
+        b"\0".join([decides, *(path.read_bytes() for path in files)])
+    ).hexdigest()[:16]

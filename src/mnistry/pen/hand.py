@@ -1,6 +1,7 @@
 """A hand: what makes one writer's digits alike, and no two of them the same.
 
-Every trait is a sum of a part drawn once per writer and a smaller one drawn for each digit.
+Every trait is a sum of a part drawn once per writer and one, mostly smaller, drawn for each digit.
+What a writer does goes together: who hurries slants and rounds more, and a pen has its width.
 """
 
 import itertools
@@ -12,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnistry.pen.letterforms import LETTERFORMS, Letterform, Stroke
+from mnistry.pen.settings import Style
 
 Floats = NDArray[np.float64]
 Indices = NDArray[np.intp]
@@ -21,20 +23,33 @@ _NEAR = 0.18  # the distance of forms that a hand may mix, in heights
 
 # trait: (mean, deviation between writers, deviation within one writer's digits)
 TRAITS: dict[str, tuple[float, float, float]] = {
-    "slant": (0.17, 0.19, 0.08),  # shear, to the right
+    "slant": (0.17, 0.18, 0.08),  # shear, to the right
     "turn": (0.0, 0.05, 0.06),  # radians
     "aspect": (0.08, 0.14, 0.09),  # logarithm of width by height
-    "width": (-2.34, 0.36, 0.08),  # logarithm of the stroke's, by the digit's longer side
-    "round": (0.35, 0.35, 0.15),  # how far corners are cut: 0 to 1
-    "tremor": (-5.4, 0.5, 0.2),  # logarithm, in heights
+    "width": (-2.34, 0.27, 0.08),  # logarithm of the stroke's, by the digit's longer side
+    "round": (0.35, 0.32, 0.15),  # how far corners are cut: 0 to 1
+    "tremor": (-5.4, 0.43, 0.2),  # logarithm, in heights
     "nib": (0.0, 0.10, 0.05),  # logarithm of how much wider strokes run one way than the other
     "swell": (0.0, 0.20, 0.15),  # how much the width changes along a stroke
     "faint": (-0.05, 0.35, 0.10),  # how far ink gives out along a stroke: 0 to 1
     "mix": (0.15, 0.25, 0.10),  # how far a form is on its way to another one: 0 to 1
+    "size": (0.0, 0.0, 0.06),  # logarithm, by the writer's usual
 }
+# pen: (its share, what it adds to the traits)
+PENS: dict[str, tuple[float, dict[str, float]]] = {
+    "ballpoint": (0.45, {"width": -0.2}),
+    "pencil": (0.20, {"width": -0.1, "faint": 0.15}),
+    "felt": (0.25, {"width": 0.3, "faint": -0.15}),
+    "brush": (0.10, {"width": 0.4, "swell": 0.2}),
+}
+_HURRY = {
+    "slant": 0.05,
+    "round": 0.15,
+    "tremor": -0.25,
+}  # what a deviation of a writer's speed adds
 _WARP = (0.075, 0.055)  # deviation of the coefficients of the field that bends the whole digit
 _POINT = (0.015, 0.015)  # of each point of the letterform, in heights
-_ENDS = (0.06, 0.06)  # of where a stroke begins and ends, in heights
+_ENDS = (0.06, 0.06)  # of where each stroke begins and ends: overshoot, gaps, open loops
 _SHIFT = (0.025, 0.025)  # of where each stroke lies
 _FAVOURITE = 0.8  # how often a writer uses the same form
 _TERMS = 7
@@ -156,13 +171,15 @@ class Hands:
     letterforms: tuple[Letterform, ...]
     """What they choose from, for L labels."""
     traits: dict[str, Floats]
-    """(W,) standard normal each."""
+    """(W,) each writer's usual, in the units of `TRAITS`."""
     warp: Floats
     """(W, L, terms, 2) standard normal: a writer bends every 3 in a similar way."""
     points: Floats
     """(W, L, most points, 2), likewise."""
     shifts: Floats
     """(W, L, most strokes, 2), likewise."""
+    ends: Floats
+    """(W, L, most strokes, 2), likewise: of each stroke's beginning and end."""
     forms: Indices
     """(W, L, 2, 2): the usual form of each digit and the other one, each with one to mix in."""
 
@@ -170,22 +187,22 @@ class Hands:
 def draw_hands(
     rng: np.random.Generator,
     writers: int,
-    style: str,
+    style: Style = "mixed",
     letterforms: tuple[Letterform, ...] = LETTERFORMS,
 ) -> Hands:
     """Draw the hands of so many writers, each American or European for "mixed"."""
     labels = max(form.label for form in letterforms) + 1
     points = max(len(skeleton(form).controls) for form in letterforms)
     strokes = max(len(form.strokes) for form in letterforms)
-    european = {"us": np.zeros(writers), "eu": np.ones(writers)}.get(
-        style, (rng.random(writers) < 0.5).astype(float)
-    )
+    european = np.full(writers, style == "eu")
+    if style == "mixed":
+        european = rng.random(writers) < 0.5
     forms = np.empty((writers, labels, 2, 2), np.intp)
     for label in range(labels):
         among = [i for i, form in enumerate(letterforms) if form.label == label]
         us = np.array([letterforms[i].us for i in among])
         eu = np.array([letterforms[i].eu for i in among])
-        share = np.where(european[:, None] > 0.5, eu / eu.sum(), us / us.sum()).cumsum(1)
+        share = np.where(european[:, None], eu / eu.sum(), us / us.sum()).cumsum(1)
         chosen = (rng.random((writers, 2, 1)) > share[:, None]).sum(-1)
         forms[:, label, :, 0] = np.array(among)[np.minimum(chosen, len(among) - 1)]
     mixes = alike(letterforms)
@@ -195,12 +212,25 @@ def draw_hands(
     forms[..., 1] = table[first, (rng.random(first.shape) * count[first]).astype(np.intp)]
     return Hands(
         letterforms,
-        {name: rng.standard_normal(writers) for name in TRAITS},
+        _usual(rng, writers),
         rng.standard_normal((writers, labels, _TERMS, 2)),
         rng.standard_normal((writers, labels, points, 2)),
         rng.standard_normal((writers, labels, strokes, 2)),
+        rng.standard_normal((writers, labels, strokes, 2)),
         forms,
     )
+
+
+def _usual(rng: np.random.Generator, writers: int) -> dict[str, Floats]:
+    """Each writer's usual traits: (W,) each."""
+    speed = rng.standard_normal(writers)
+    pens = rng.choice(len(PENS), writers, p=[share for share, _ in PENS.values()])
+    usual = {}
+    for name, (mean, between, _) in TRAITS.items():
+        by_pen = np.array([adds.get(name, 0.0) for _, adds in PENS.values()])
+        own = mean + between * rng.standard_normal(writers)
+        usual[name] = own + by_pen[pens] + _HURRY.get(name, 0.0) * speed
+    return usual
 
 
 @dataclass(frozen=True)
@@ -220,8 +250,8 @@ class Drawn:
 def traits_of(rng: np.random.Generator, hands: Hands, who: Indices) -> dict[str, Floats]:
     """Draw the traits of a digit of each writer named: (n,) each, in the units of `TRAITS`."""
     return {
-        name: mean + between * hands.traits[name][who] + within * rng.standard_normal(len(who))
-        for name, (mean, between, within) in TRAITS.items()
+        name: hands.traits[name][who] + within * rng.standard_normal(len(who))
+        for name, (_, _, within) in TRAITS.items()
     }
 
 
@@ -233,7 +263,7 @@ def draw(
     forms, mixes = np.moveaxis(hands.forms[who, labels, seldom], -1, 0)
     bones = [skeleton(form) for form in hands.letterforms]
     strokes = np.array([len(form.strokes) for form in hands.letterforms])
-    bend = np.array([form.bend for form in hands.letterforms])[:, None, None] * [1.0, 1.0]
+    bend = np.tile(np.array([form.bend for form in hands.letterforms])[:, None, None], 2)
     widths = [np.ptp(bone.controls[:, 0]) for bone in bones]
     bend[..., 0] *= np.minimum(1, 0.25 + 1.2 * np.array(widths))[:, None]  # a 1 stays thin
     for number in np.unique(strokes[forms]).tolist():
@@ -251,14 +281,14 @@ def draw(
                 controls += shift[at][:, bone.owner]
             points[at] = bone.matrix @ controls
         mix = np.clip(own["mix"], 0, 1)[:, None, None]
-        mean = np.array([b.curve for b in bones if len(b.matrix) == ends[-1][1]])
+        curves = np.array([b.curve for b in bones if len(b.matrix) == ends[-1][1]])
         place = (strokes == number).cumsum() - 1
-        points += mix * (mean[place[mixes[indices]]] - mean[place[own_forms]])
+        points += mix * (curves[place[mixes[indices]]] - curves[place[own_forms]])
         round_ = np.clip(own["round"], 0, 1)[:, None, None]
         for start, stop in ends:
             part = points[:, start:stop]
             part += round_ * (_blur(stop - start) @ part - part)
-        points = _trim(rng, points, ends)
+        points = _trim(points, ends, _vary(rng, hands.ends[w, own_labels], _ENDS))
         warp = _vary(rng, hands.warp[w, own_labels], _WARP) * bend[own_forms]
         points += np.einsum("ntk,nkc->ntc", _field(points), warp)
         points += np.exp(own["tremor"])[:, None, None] * _wobble(rng, points.shape)
@@ -270,16 +300,15 @@ def _vary(rng: np.random.Generator, kept: Floats, size: tuple[float, float]) -> 
     return size[0] * kept + size[1] * rng.standard_normal(kept.shape)
 
 
-def _trim(rng: np.random.Generator, points: Floats, ends: tuple[tuple[int, int], ...]) -> Floats:
-    """Each stroke shortened or lengthened at both ends."""
+def _trim(points: Floats, ends: tuple[tuple[int, int], ...], by: Floats) -> Floats:
+    """Each stroke shortened or lengthened at both ends, (n, strokes, 2) in heights."""
     result = np.empty_like(points)
     rows = np.arange(len(points))[:, None]
-    for start, stop in ends:
+    for number, (start, stop) in enumerate(ends):
         part, last = points[:, start:stop], stop - start - 1
         length = np.hypot(*np.moveaxis(np.diff(part, axis=1), -1, 0)).sum(1, keepdims=True)
-        change = rng.standard_normal((2, len(points), 1)) * np.hypot(*_ENDS) / length
-        change = np.clip(change, -0.12, 0.12) * last
-        at = change[0] + np.linspace(0, 1, stop - start) * (last - change[1] - change[0])
+        first, final = np.split(np.clip(by[:, number] / length, -0.12, 0.12) * last, 2, axis=1)
+        at = first + np.linspace(0, 1, stop - start) * (last - final - first)
         k = np.clip(np.floor(at), 0, last - 1).astype(np.intp)
         share = (at - k)[..., None]
         result[:, start:stop] = (1 - share) * part[rows, k] + share * part[rows, k + 1]

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnistry.normalise import SIZE, normalise
-from mnistry.pen.hand import Drawn
+from mnistry.pen.hand import Drawn, Floats
 
 _TALL = 48  # pixels of the longer side, before it is brought to MNIST's size
 _PAD = 2  # pixels around it
@@ -35,14 +35,14 @@ def ink(drawn: Drawn, rng: np.random.Generator) -> NDArray[np.uint8]:
 
 
 def canvases(
-    drawn: Drawn, rng: np.random.Generator, tall: float
+    drawn: Drawn, rng: np.random.Generator, tall: float | Floats
 ) -> Iterator[tuple[NDArray[np.uint8], float]]:
     """Ink digits at any size.
 
     Args:
         drawn: n digits.
         rng: Decides where the strokes swell.
-        tall: Pixels of a digit's longer side.
+        tall: Pixels of a digit's longer side, of all or of each: (n,).
 
     Yields:
         For each digit (h, w) uint8, 0 ground to 255 ink, and the width of its pixels by their
@@ -52,17 +52,18 @@ def canvases(
     n, count = points.shape[:2]
     pen = np.clip(np.exp(traits["width"]), _THIN, _THICK) * tall  # (n,)
     low, high = points.min(1), points.max(1)
-    scale = (tall - pen) / (high - low).max(1)
-    # A pen that is wider one way than the other: a round one, on pixels that are not square.
-    nib = np.exp(traits["nib"])
-    pixels = np.stack([scale * nib**-0.5, scale * nib**0.5], -1)[:, None]
-    placed = (points - low[:, None]) * pixels + (pen / 2 + _PAD)[:, None, None]
-    sizes = np.ceil(placed.max(1) + (pen / 2 + _PAD)[:, None]).astype(int)
-    fixed = np.round(placed * (1 << _BITS)).astype(np.int32)
     wave, want = np.cos(2 * np.pi * (np.linspace(0, _WAVES, count) + rng.random((2, n, 1))))
     thick = np.maximum(1, np.round(pen[:, None] * (1 + traits["swell"][:, None] * wave))).astype(
         int
     )
+    margin = thick.max(1) / 2 + _PAD
+    scale = (tall - pen) / (high - low).max(1)
+    # A pen that is wider one way than the other: a round one, on pixels that are not square.
+    nib = np.exp(traits["nib"])
+    pixels = np.stack([scale * nib**-0.5, scale * nib**0.5], -1)[:, None]
+    placed = (points - low[:, None]) * pixels + margin[:, None, None]
+    sizes = np.ceil(placed.max(1) + margin[:, None]).astype(int) + 1
+    fixed = np.round(placed * (1 << _BITS)).astype(np.int32)
     faint = np.clip(traits["faint"], 0, 1)[:, None] * (1 + want) / 2
     tone = 255 - (255 / _TONES * np.floor(_TONES * faint * 0.99)).astype(int)
     starts = np.zeros((n, count), bool)  # of a stretch of one width and tone
@@ -74,6 +75,6 @@ def canvases(
         cuts = [*np.flatnonzero(starts[i]).tolist(), count]
         for start, stop in itertools.pairwise(cuts):
             part = fixed[i, start : stop if stop in breaks else stop + 1]
-            width, ink = int(thick[i, start]), int(tone[i, start])
-            cv2.polylines(canvas, [part], False, ink, width, cv2.LINE_8, _BITS)
+            width, grey = int(thick[i, start]), int(tone[i, start])
+            cv2.polylines(canvas, [part], False, grey, width, cv2.LINE_8, _BITS)
         yield canvas, float(nib[i])

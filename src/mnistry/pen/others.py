@@ -5,29 +5,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnistry.normalise import SIZE, normalise
-from mnistry.pen.hand import Drawn, Floats, Indices, curve_through, draw, draw_hands, traits_of
+from mnistry.pen.hand import Drawn, Floats, Hands, Indices, curve_through, draw, traits_of
 from mnistry.pen.ink import ink
-from mnistry.pen.letterforms import OTHERS
-from mnistry.pen.settings import CLASSES, Style
+from mnistry.pen.letterforms import OTHER_KINDS
+from mnistry.pen.settings import CLASSES
 
-_FORMS = tuple(form for form, _ in OTHERS)
 _SHEET = 100  # pixels of a side of what is not drawn by a hand
 _CORNERS = 24  # of a blot
 
 
 def write_others(
-    rng: np.random.Generator,
-    style: Style,
-    writers: int,
-    who: Indices,
-    labels: NDArray[np.uint8],
+    rng: np.random.Generator, hands: Hands, who: Indices, labels: NDArray[np.uint8]
 ) -> NDArray[np.uint8]:
     """Write things that are no digits.
 
     Args:
         rng: Decides everything.
-        style: The writers' style; it matters to digits alone.
-        writers: How many writers there are.
+        hands: The writers' hands, for the letterforms `mnistry.pen.letterforms.OTHERS`.
         who: (n,) the writer of each, from 0 on.
         labels: (n,) the kind of each, an index of `CLASSES`.
 
@@ -35,10 +29,9 @@ def write_others(
         (n, 28, 28) uint8, 0 ground to 255 ink, as MNIST's.
     """
     images = np.zeros((len(labels), SIZE, SIZE), np.uint8)
-    hands = draw_hands(rng, writers, style, _FORMS)
     for label, kind in enumerate(CLASSES["others"]):
         at = np.flatnonzero(labels == label)
-        among = [form.label for form, of in OTHERS if of == kind]
+        among = [number for number, of in enumerate(OTHER_KINDS) if of == kind]
         if among:
             forms = rng.choice(among, len(at)).astype(np.uint8)
             for drawn in draw(rng, hands, who[at], forms):

@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 from mnistry.errors import UsageError
 from mnistry.pen.hand import draw, draw_hands
 from mnistry.pen.ink import canvases
-from mnistry.pen.settings import Style
+from mnistry.pen.settings import PenSet, Style
 
 Paper = Literal["plain", "ruled", "squared"]
 
 _SMALLEST, _LARGEST = 12, 1000  # pixels of a digit's height
-_MOST = 10_000  # digits on a sheet
+_MOST = 100_000_000  # pixels of a sheet
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,8 +47,8 @@ def write_sheet(
         rows: The digits of each row, "0123".
         height: Pixels of a digit, about: 12 to 1000.
         paper: Plain, with ruled lines or with squares.
-        light: How unevenly it is lit: 0 not at all, to 1, where the darkest corner has half the
-            light of the brightest.
+        light: How unevenly it is lit: 0 not at all, to 1, where the darkest places may have half
+            the light of the brightest.
         noise: The deviation of the camera's noise, in grey levels.
         style: "us", "eu" or "mixed", as `PenSet` has it.
         seed: Decides everything that is random.
@@ -58,21 +58,23 @@ def write_sheet(
     """
     if not rows or not all(row.isascii() and row.isdecimal() for row in rows):
         raise UsageError(f"rows: are {list(rows)!r:.80}, expected digits in each: '0123'")
-    if sum(map(len, rows)) > _MOST:
-        raise UsageError(f"rows: hold {sum(map(len, rows))} digits, expected at most {_MOST}")
     if not _SMALLEST <= height <= _LARGEST:
         raise UsageError(f"height: is {height}, expected {_SMALLEST} to {_LARGEST}")
     if paper not in get_args(Paper):
         raise UsageError(f"paper: is {paper!r}, expected one of {', '.join(get_args(Paper))}")
-    if style not in get_args(Style):
-        raise UsageError(f"style: is {style!r}, expected one of {', '.join(get_args(Style))}")
+    PenSet(seed=seed, style=style)  # refuses what they cannot be
     if not 0 <= light <= 1 or not 0 <= noise <= 50:
         raise UsageError(f"light, noise: are {light}, {noise}; expected 0 to 1 and 0 to 50")
+    pitch, line = round(1.15 * height), round(1.7 * height)
+    size = (line * (len(rows) + 1), pitch * (max(map(len, rows)) + 1))
+    if size[0] * size[1] > _MOST:
+        raise UsageError(
+            f"rows: would fill {size[0]} x {size[1]} pixels, expected at most {_MOST:,} in all;"
+            " write fewer digits, or smaller ones"
+        )
     rng = np.random.default_rng(seed)
     labels = np.array([int(c) for row in rows for c in row], np.uint8)
     inks = _inks(rng, labels, height, style)
-    pitch, line = round(1.15 * height), round(1.7 * height)
-    size = (line * (len(rows) + 1), pitch * (max(map(len, rows)) + 1))
     ink = np.zeros(size, np.uint8)
     boxes = np.empty((len(labels), 4), np.intp)
     number = 0
@@ -93,13 +95,14 @@ def write_sheet(
 
 
 def _inks(
-    rng: np.random.Generator, labels: NDArray[np.uint8], height: int, style: str
+    rng: np.random.Generator, labels: NDArray[np.uint8], height: int, style: Style
 ) -> list[NDArray[np.uint8]]:
     """Each digit's ink, (h, w) uint8, its edges softened by drawing it twice as large."""
     inks: list[NDArray[np.uint8]] = [np.zeros((1, 1), np.uint8)] * len(labels)
     hands = draw_hands(rng, 1, style)
     for drawn in draw(rng, hands, np.zeros(len(labels), np.intp), labels):
-        for i, (canvas, nib) in zip(drawn.indices, canvases(drawn, rng, 2 * height), strict=True):
+        tall = 2 * height * np.exp(drawn.traits["size"])
+        for i, (canvas, nib) in zip(drawn.indices, canvases(drawn, rng, tall), strict=True):
             size = max(1, round(canvas.shape[1] * nib / 2)), max(1, canvas.shape[0] // 2)
             inks[i] = cv2.resize(canvas, size, interpolation=cv2.INTER_AREA).astype(np.uint8)
     return inks

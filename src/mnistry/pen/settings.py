@@ -15,9 +15,7 @@ CLASSES: dict[What, tuple[str, ...]] = {
 }
 """What there is to write, and of which kinds."""
 
-MOST = 1_000_000
-"""A set has at most so many images to train on, and to test on: 0.8 GB each."""
-
+_MOST = 1_000_000  # images to train on, and to test on: 0.8 GB each
 _LARGEST_SEED = 2**63 - 1
 
 
@@ -43,14 +41,14 @@ class PenSet:
 
     def __post_init__(self) -> None:
         limits = {
-            "train": (1, MOST),
-            "test": (1, MOST),
-            "writers": (2, MOST),
+            "train": (1, _MOST),
+            "test": (1, _MOST),
+            "writers": (2, _MOST),
             "seed": (0, _LARGEST_SEED),
         }
         for name, (low, high) in limits.items():
             value = getattr(self, name)
-            if not isinstance(value, int) or not low <= value <= high:
+            if type(value) is not int or not low <= value <= high:
                 raise UsageError(f"pen: {name} is {value!r}, expected {low} to {high}")
         if self.style not in get_args(Style):
             known = ", ".join(get_args(Style))

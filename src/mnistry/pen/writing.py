@@ -4,7 +4,6 @@ So it does not matter who writes which chunk, and when: worker processes do, one
 (Threads would gain nothing. Drawing is many small calls, and they hold the interpreter's lock.)
 """
 
-import math
 import os
 import subprocess
 import sys
@@ -20,10 +19,12 @@ from mnistry.errors import UsageError
 from mnistry.normalise import SIZE
 from mnistry.pen.hand import Indices, draw, draw_hands
 from mnistry.pen.ink import ink
+from mnistry.pen.letterforms import LETTERFORMS, OTHERS
 from mnistry.pen.others import write_others
 from mnistry.pen.settings import CLASSES, PenSet, Style, What
 
 _CHUNK = 200  # writers
+_PART = 7_000  # images of them
 _WORTH = 5_000  # images; fewer are written before a worker would have started
 _COPIES = 3  # of the images in memory, until they are in the cache
 
@@ -37,7 +38,8 @@ class Written:
     labels: NDArray[np.uint8]
     """(n,) uint8, each the index of a class in `CLASSES`, all as common, in random order."""
     writers: Indices
-    """(n,): the number of the writer, from 0 on; each wrote a stretch of the images."""
+    """(n,): the number of the writer, from 0 on; each wrote a stretch of the images. The training
+    set's writer 0 and the test set's are two."""
 
 
 def write(
@@ -69,7 +71,7 @@ def write(
             if progress:
                 progress(done, total)
     labels = np.concatenate([chunk.labels for chunk in chunks])
-    who = np.concatenate([chunk.who for chunk in chunks])
+    who = np.concatenate([chunk.who + _CHUNK * chunk.place[1] for chunk in chunks])
     train, test = np.s_[: settings.train], np.s_[settings.train :]
     return Written(images[train], labels[train], who[train]), Written(
         images[test], labels[test], who[test]
@@ -95,21 +97,25 @@ class Chunk:
 
     what: What
     style: Style
-    seed: tuple[int, ...]
+    seed: int
+    place: tuple[int, int, int]
+    """0 to train on or 1 to test on; which block of writers; which part of what they write."""
+    writers: int
+    """How many writers the block has."""
     who: Indices
-    """(n,): the writer of each image, in rising order."""
+    """(n,): the writer of each image, from 0 to `writers` - 1, in rising order."""
     labels: NDArray[np.uint8]
     """(n,): the class of each image."""
 
     def write(self) -> NDArray[np.uint8]:
         """Write it: (n, 28, 28)."""
-        rng = np.random.default_rng(self.seed)
-        who = self.who - self.who[0]
-        writers = int(who[-1]) + 1
+        forms = LETTERFORMS if self.what == "digits" else OTHERS
+        hands = draw_hands(_rng(self.seed, *self.place[:2]), self.writers, self.style, forms)
+        rng = _rng(self.seed, *self.place)
         if self.what == "others":
-            return write_others(rng, self.style, writers, who, self.labels)
+            return write_others(rng, hands, self.who, self.labels)
         images = np.empty((len(self.labels), SIZE, SIZE), np.uint8)
-        for drawn in draw(rng, draw_hands(rng, writers, self.style), who, self.labels):
+        for drawn in draw(rng, hands, self.who, self.labels):
             images[drawn.indices] = ink(drawn, rng)
         return images
 
@@ -122,22 +128,41 @@ def plan(settings: PenSet, what: What) -> list[Chunk]:
     for part, (count, most) in enumerate(
         ((settings.train, settings.writers - for_test), (settings.test, for_test))
     ):
-        seed, writers = (settings.seed, part), min(most, count)
+        writers = min(most, count)
         who = np.arange(count) * writers // count
         classes = np.arange(count) % len(CLASSES[what])
-        labels = np.random.default_rng(seed).permuted(classes).astype(np.uint8)
-        for number in range(math.ceil(writers / _CHUNK)):
-            bounds = np.searchsorted(who, (number * _CHUNK, (number + 1) * _CHUNK)).tolist()
-            own = slice(*bounds)
-            chunks.append(Chunk(what, settings.style, (*seed, number), who[own], labels[own]))
+        labels = _rng(settings.seed, part).permuted(classes).astype(np.uint8)
+        for block, first in enumerate(range(0, writers, _CHUNK)):
+            size = min(_CHUNK, writers - first)
+            start, stop = np.searchsorted(who, (first, first + size)).tolist()
+            for number, at in enumerate(range(start, stop, _PART)):
+                own = slice(at, min(at + _PART, stop))
+                place = part, block, number
+                chunks.append(
+                    Chunk(
+                        what,
+                        settings.style,
+                        settings.seed,
+                        place,
+                        size,
+                        who[own] - first,
+                        labels[own],
+                    )
+                )
     return chunks
+
+
+def _rng(seed: int, *place: int) -> np.random.Generator:
+    """Random numbers of a place's own: no other seed or place has the same."""
+    return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=place))
 
 
 def _write_all(settings: PenSet, what: What, chunks: list[Chunk]) -> Generator[NDArray[np.uint8]]:
     """Each chunk's images, in order; what a worker does not deliver, this process writes."""
-    count = min(os.cpu_count() or 1, len(chunks))
-    if settings.train + settings.test < _WORTH or getattr(sys, "frozen", False):
-        count = 0  # a frozen program has no interpreter to start
+    count = min(_cores(), len(chunks))
+    small = count < 2 or settings.train + settings.test < _WORTH
+    if small or not sys.executable or getattr(sys, "frozen", False):
+        count = 0  # a frozen or embedded program has no interpreter to start
     with ExitStack() as stack:
         streams: list[IO[bytes]] = []
         with suppress(OSError):  # this process can do without
@@ -152,16 +177,26 @@ def _write_all(settings: PenSet, what: What, chunks: list[Chunk]) -> Generator[N
                 yield chunk.write()
 
 
+def _cores() -> int:
+    """Those that this process may use."""
+    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+
+
 @contextmanager
 def _worker(settings: PenSet, what: What, number: int, count: int) -> Iterator[IO[bytes]]:
     """Start a worker for the chunks `number`, `number` + `count`, ...: their images, a stream."""
     arguments = [what, str(settings), str(number), str(count)]
+    environment = {
+        "OMP_NUM_THREADS": "1",
+        "OPENBLAS_NUM_THREADS": "1",
+        "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),  # the same Mnistry as here
+    }
     with subprocess.Popen(
         [sys.executable, "-P", "-m", "mnistry.pen.worker", *arguments],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
-        env=os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
+        env=os.environ | environment,
     ) as process:
         try:
             assert process.stdout is not None

@@ -637,7 +637,9 @@ def test_no_way_to_the_data(place: Path, mnistry: Mnistry, monkeypatch):
     notice = "MNIST could not be reached"
     code, out, err = mnistry("train", "vidhya-mlp", "--epochs", 1)
     assert (code, err.count(notice), out.count("mnist ")) == (0, 1, 0)
-    assert "using pen, 300 digits written by this program: the figures below are not MNIST's" in err
+    assert (
+        "using pen, 60,000 digits written by this program: the figures below are not MNIST's" in err
+    )
     code, out, err = mnistry("demo")
     assert (code, err.count(notice)) == (0, 1)
     assert "on 300 images of pen" in out

@@ -15,6 +15,8 @@ def test_the_ink_is_in_its_box(paper, height: int) -> None:
     assert sheet.image.dtype == np.uint8
     assert sheet.labels.tolist() == list(range(10))
     ground = np.median(sheet.image)
+    for row in (sheet.boxes[:4], sheet.boxes[4:]):
+        assert (row[1:, 0] > row[:-1, 0] + row[:-1, 2]).all()  # no two touch
     for left, top, width, tall in sheet.boxes:
         assert 0.6 * height < max(width, tall) < 1.4 * height
         assert sheet.image[top : top + tall, left : left + width].min() < ground - 40
@@ -46,8 +48,7 @@ def test_light_and_noise_are_as_asked_for() -> None:
 def test_the_same_seed_gives_the_same_sheet() -> None:
     first, again, other = (write_sheet(["0123456789"], 40, seed=s).image for s in (1, 1, 2))
     np.testing.assert_array_equal(first, again)
-    assert first.shape == other.shape
-    assert (first != other).any()
+    assert first.shape != other.shape or (first != other).any()
 
 
 @pytest.mark.parametrize(
@@ -56,7 +57,7 @@ def test_the_same_seed_gives_the_same_sheet() -> None:
         ({"rows": []}, "rows: are"),
         ({"rows": ["12a"]}, "expected digits"),
         ({"rows": ["1", ""]}, "expected digits"),
-        ({"rows": ["1" * 10001]}, "would fill 204 x 690138 pixels, expected at most 100,000,000"),
+        ({"rows": ["1" * 10001]}, "would fill 204 x 900270 pixels, expected at most 100,000,000"),
         ({"rows": ["1"] * 5000 + ["1" * 5000]}, "expected at most 100,000,000"),
         ({"rows": ["1"], "seed": -1}, "seed is -1"),
         ({"rows": ["1"], "height": 5}, "height: is 5"),

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnistry.catalogue import CATALOGUE, combined_sha256
-from mnistry.errors import DataError, NetworkError, UsageError
+from mnistry.errors import DataError, NetworkError, StorageError, UsageError
 from mnistry.formats import DIGITS, read_own
 from mnistry.idx import idx_sha256
 from mnistry.prepare import as_images
@@ -181,7 +181,7 @@ def load_dataset(
         UsageError: `data_dir` is given with something else than a public data set; pen's settings
             cannot be, or would not fit into memory.
         NetworkError: no mirror delivered the public data set.
-        StorageError: the cache cannot be written.
+        StorageError: the cache cannot be written, for a public data set.
     """
     name = os.fspath(name_or_path)
     if not name:
@@ -245,14 +245,20 @@ def load_mnist_or_pen(
     """
     try:
         return load_dataset("mnist", data_dir, progress)
-    except NetworkError:
-        splits = load_dataset(PEN, None, progress)
-        notify(
-            "MNIST could not be reached (no mirror answers, and neither --data-dir nor "
-            f"MNISTRY_DATA names a folder with it); using pen, {len(splits.train):,} digits "
-            "written by this program: the figures below are not MNIST's"
+    except (NetworkError, StorageError) as error:
+        from mnistry.pen import PenSet  # it loads OpenCV
+
+        why = (
+            "no mirror delivered it"
+            if isinstance(error, NetworkError)
+            else "its cache cannot be written; MNISTRY_CACHE names another"
         )
-        return splits
+        notify(
+            f"MNIST could not be reached ({why}, and neither --data-dir nor MNISTRY_DATA names a "
+            f"folder with it); using pen, {PenSet().train:,} digits written by this program: the "
+            "figures below are not MNIST's"
+        )
+        return load_dataset(PEN, None, progress)
 
 
 def as_splits(data: Data | None, data_dir: str | os.PathLike[str] | None = None) -> DataSplits:

@@ -137,8 +137,10 @@ class Run:
 
     def write_results(self, folder: Path) -> None:
         """Writes history, curves and, last of all, the weights into a run folder."""
-        runfolder.write_json(folder / runfolder.HISTORY, self.history)
-        draw_curves(self.history, folder / runfolder.CURVES, title=self.recipe.name)
+        data = self.config["data"]["name"]
+        runfolder.write_json(folder / runfolder.HISTORY, {"data": data, "epochs": self.history})
+        title = f"{self.recipe.name} on {data}"
+        draw_curves(self.history, folder / runfolder.CURVES, title=title)
         runfolder.write_arrays(folder / runfolder.WEIGHTS, network_arrays(self.network))
         self.path = folder
 
@@ -276,6 +278,7 @@ def load_run(path: str | os.PathLike[str], network: Callable[[], nn.Module] | No
             f"{folder / runfolder.CONFIG}: names {len(classes)} classes, and its network gives "
             f"{outputs}; train again"
         )
-    history = runfolder.read_json(folder / runfolder.HISTORY)
+    kept = runfolder.read_json(folder / runfolder.HISTORY)
+    history: Any = kept.get("epochs") if isinstance(kept, dict) else None
     check_history(history, folder / runfolder.HISTORY)
     return Run(recipe, network.eval(), history, config, folder)

@@ -160,7 +160,7 @@ def load(data: str | None, data_dir: Path | None, quiet: bool) -> "DataSplits":
     """Loads a data set, showing the progress; None is MNIST or, where it cannot be reached, pen."""
     from mnistry.dataset import load_dataset, load_mnist_or_pen
 
-    with progress(f"{data or 'mnist'}: loading", quiet) as report:
+    with progress(f"loading {data or 'the data'}", quiet) as report:
         if data is None:
             return load_mnist_or_pen(data_dir, report, tell)
         return load_dataset(data, data_dir, report)

@@ -40,7 +40,10 @@ def evaluate(
     data_dir: DataDir = None,
     out: Annotated[
         Path | None,
-        typer.Option(readable=False, help="Where the pictures go; the run folder if left out."),
+        typer.Option(
+            readable=False,
+            help="Where the pictures go; the run folder, or for other data one in it, if left out.",
+        ),
     ] = None,
     json: Json = False,
     quiet: Quiet = False,
@@ -56,7 +59,8 @@ def evaluate(
     trained = load_run(run)
     splits = _test_data(trained, data, data_dir, quiet)
     report = trained.evaluate(splits)
-    pictures = draw_report(report, splits, out or run)
+    own = splits.sha256 == trained.config["data"]["sha256"]
+    pictures = draw_report(report, splits, out or (run if own else run / splits.name))
     if json:
         say_json(report.to_dict() | {"pictures": [str(path) for path in pictures]})
         return

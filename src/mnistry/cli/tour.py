@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -15,7 +15,11 @@ from mnistry.cli.console import DataDir, Quiet, load, make_folder, percent, say,
 from mnistry.cli.look import describe_network
 from mnistry.cli.results import draw_report
 from mnistry.cli.training import DEFAULT_PRESET, watch
+from mnistry.errors import UsageError
 from mnistry.runfolder import CONFIG, WEIGHTS, read_config
+
+if TYPE_CHECKING:
+    from mnistry.dataset import DataSplits
 
 _SHOWN = 40
 
@@ -45,9 +49,9 @@ def demo(
         took.append((step, time.perf_counter() - started))
 
     folder = out / "run"
-    kept = read_config(folder)["data"]["place"] if (folder / CONFIG).exists() else None
+    own = read_config(folder)["data"] if (folder / CONFIG).exists() else None
     with timed("getting the data"):
-        splits = load(kept, data_dir, quiet)
+        splits = _load_own(own, folder, data_dir, quiet) if own else load(None, data_dir, quiet)
     make_folder(out)
     with timed("drawing its first images"):
         from mnistry.draw import draw_grid
@@ -95,6 +99,20 @@ def demo(
         "  mnistry train datumo-cnn\n"
         "  mnistry --help"
     )
+
+
+def _load_own(
+    own: dict[str, Any], folder: Path, data_dir: Path | None, quiet: bool
+) -> "DataSplits":
+    """Loads what the run that is there was trained on."""
+    if own["place"] == "mnist":
+        return load(own["place"], data_dir or own["data_dir"], quiet)
+    another = f"for a training on MNIST take another folder with --out, or delete {folder}"
+    if data_dir:
+        raise UsageError(f"{folder}: was trained on {own['name']}, not on {data_dir}; {another}")
+    if not quiet:
+        tell(f"{folder} was trained on {own['name']}: the figures are not MNIST's; {another}")
+    return load(own["place"], None, quiet)
 
 
 def _activation() -> str:

@@ -197,7 +197,10 @@ def _say_trained(run: "Run", json: bool) -> None:
         say_json({"run": str(run.path), "history": run.history, "config": run.config})
         return
     seconds = sum(record["seconds"] for record in run.history)
-    say(f"trained in {seconds:.2f} s: accuracy {percent(last['accuracy'])} on what it was shown")
+    say(
+        f"trained in {seconds:.2f} s: accuracy {percent(last['accuracy'])} on what it was shown of "
+        f"{run.config['data']['name']}"
+    )
     if "val_accuracy" in last:
         preset = PRESETS.get(run.recipe.name)
         on = "images held out of the training set"

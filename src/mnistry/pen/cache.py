@@ -3,12 +3,13 @@
 import hashlib
 import io
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import cv2
 import numpy as np
 
-from mnistry.errors import DataError
+from mnistry.errors import DataError, StorageError
 from mnistry.files import write_file
 from mnistry.normalise import SIZE
 from mnistry.npz import read_npz
@@ -28,21 +29,19 @@ def load(
         progress: Is told how many images, of how many, are written.
 
     Returns:
-        The uint8 arrays x_train, y_train, x_test and y_test, and the file that keeps them.
+        The uint8 arrays x_train, y_train, x_test and y_test, and where they are from: the file that
+        keeps them, or that there is none.
 
     Raises:
         UsageError: They would not fit into this machine's memory.
-        StorageError: The cache cannot be written.
     """
     folder = cache_dir() / PEN_CACHE
     path = folder / f"{what}-{settings.train}-{settings.style}-{_key(what, settings)}.npz"
-    try:
-        return read_npz(path), str(path)
-    except DataError:  # missing or damaged: the archive's checksums tell
-        pass
-    size = (settings.train + settings.test) * (SIZE * SIZE + 1)
-    with storage(folder, f"with room for {-(-size >> 20)} MiB"):
-        folder.mkdir(parents=True, exist_ok=True)  # at once: writing takes its time
+    with suppress(DataError):  # missing or damaged: the archive's checksums tell
+        arrays = read_npz(path)
+        shapes = {name: (array.shape, array.dtype) for name, array in arrays.items()}
+        if shapes == _shapes(settings):
+            return arrays, str(path)
     train, test = write(settings, progress, what)
     arrays = {
         "x_train": train.images,
@@ -52,8 +51,20 @@ def load(
     }
     data = io.BytesIO()
     np.savez(data, **arrays)  # type: ignore[arg-type]  # numpy's stub has a keyword of its own
-    write_file(path, data.getvalue())
+    try:
+        with storage(folder, "that can be written"):
+            folder.mkdir(parents=True, exist_ok=True)
+        write_file(path, data.getvalue())
+    except StorageError:  # the digits are there all the same
+        return arrays, "this program (the cache cannot be written: they are written anew each time)"
     return arrays, str(path)
+
+
+def _shapes(settings: PenSet) -> dict[str, tuple[tuple[int, ...], np.dtype[np.uint8]]]:
+    shapes: dict[str, tuple[int, ...]] = {}
+    for part, count in (("train", settings.train), ("test", settings.test)):
+        shapes |= {f"x_{part}": (count, SIZE, SIZE), f"y_{part}": (count,)}
+    return {name: (shape, np.dtype(np.uint8)) for name, shape in shapes.items()}
 
 
 def _key(what: What, settings: PenSet) -> str:

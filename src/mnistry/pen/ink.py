@@ -1,6 +1,7 @@
 """Ink on paper: drawn digits as pixels, thin ballpoint to thick marker."""
 
 import itertools
+import math
 from collections.abc import Iterator
 
 import cv2
@@ -8,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnistry.normalise import SIZE, normalise
-from mnistry.pen.hand import Drawn, Floats
+from mnistry.pen.hand import Drawn, Floats, curve_through
 
 _TALL = 48  # pixels of the longer side, before it is brought to MNIST's size
 _PAD = 2  # pixels around it
@@ -16,6 +17,7 @@ _BITS = 4  # after the point, in OpenCV's coordinates
 _THIN, _THICK = 0.03, 0.25  # the widths that strokes may have, by the longer side
 _WAVES = 1.2  # how often the width swells along all strokes of a digit, and how often ink is short
 _TONES = 8  # of ink
+_COARSE = 100  # pixels up to which strokes need no more points and tones
 
 
 def ink(drawn: Drawn, rng: np.random.Generator) -> NDArray[np.uint8]:
@@ -48,7 +50,9 @@ def canvases(
         For each digit (h, w) uint8, 0 ground to 255 ink, and the width of its pixels by their
         height.
     """
-    points, traits = drawn.points, drawn.traits
+    finer = min(16, math.ceil(np.max(tall) / _COARSE))
+    points, ends = _refine(drawn.points, drawn.ends, finer)
+    traits, tones = drawn.traits, _TONES * min(8, finer)
     n, count = points.shape[:2]
     pen = np.clip(np.exp(traits["width"]), _THIN, _THICK) * tall  # (n,)
     low, high = points.min(1), points.max(1)
@@ -65,16 +69,33 @@ def canvases(
     sizes = np.ceil(placed.max(1) + margin[:, None]).astype(int) + 1
     fixed = np.round(placed * (1 << _BITS)).astype(np.int32)
     faint = np.clip(traits["faint"], 0, 1)[:, None] * (1 + want) / 2
-    tone = 255 - (255 / _TONES * np.floor(_TONES * faint * 0.99)).astype(int)
+    tone = 255 - (255 / tones * np.floor(tones * faint * 0.99)).astype(int)
     starts = np.zeros((n, count), bool)  # of a stretch of one width and tone
     starts[:, 1:] = (thick[:, 1:] != thick[:, :-1]) | (tone[:, 1:] != tone[:, :-1])
-    starts[:, [start for start, _ in drawn.ends]] = True
-    breaks = {stop for _, stop in drawn.ends}
+    starts[:, [start for start, _ in ends]] = True
+    breaks = {stop for _, stop in ends}
     for i in range(n):
         canvas = np.zeros(sizes[i, ::-1], np.uint8)
         cuts = [*np.flatnonzero(starts[i]).tolist(), count]
-        for start, stop in itertools.pairwise(cuts):
+        stretches = [*itertools.pairwise(cuts)]
+        if faint[i].any():  # faint ink over dark leaves it dark
+            stretches.sort(key=lambda stretch: tone[i, stretch[0]])
+        for start, stop in stretches:
             part = fixed[i, start : stop if stop in breaks else stop + 1]
             width, grey = int(thick[i, start]), int(tone[i, start])
             cv2.polylines(canvas, [part], False, grey, width, cv2.LINE_8, _BITS)
         yield canvas, float(nib[i])
+
+
+def _refine(
+    points: Floats, ends: tuple[tuple[int, int], ...], times: int
+) -> tuple[Floats, tuple[tuple[int, int], ...]]:
+    """So many times as many points along each stroke, on a smooth curve through them."""
+    if times == 1:
+        return points, ends
+    parts = []
+    for start, stop in ends:
+        count = stop - start
+        way = np.linspace(0, count - 1, times * count)
+        parts.append(curve_through(np.arange(count, dtype=float), way) @ points[:, start:stop])
+    return np.concatenate(parts, 1), tuple((times * start, times * stop) for start, stop in ends)

@@ -37,7 +37,7 @@ def write_others(
             for drawn in draw(rng, hands, who[at], forms):
                 images[at[drawn.indices]] = ink(drawn, rng)
         elif kind == "scribble":
-            for some, knots in zip(np.array_split(rng.permutation(at), 3), (4, 7, 11), strict=True):
+            for some, knots in zip(np.array_split(rng.permutation(at), 3), (6, 9, 14), strict=True):
                 traits = traits_of(rng, hands, who[some])
                 images[some] = ink(_scribbles(rng, len(some), knots, traits), rng)
         else:
@@ -73,16 +73,19 @@ def _blot(rng: np.random.Generator) -> NDArray[np.uint8]:
 
 
 def _lines(rng: np.random.Generator) -> NDArray[np.uint8]:
-    """A piece of ruled or squared paper, or the corner of a box, level but for a little."""
+    """A piece of ruled or squared paper, or the corner of a box, level but for a little.
+
+    There is always a level line: an upright one alone would be a 1.
+    """
     sheet = np.zeros((_SHEET, _SHEET), np.uint8)
-    thick, gap = int(rng.integers(2, 8)), int(rng.integers(18, 60))
-    tilt = int(rng.integers(-4, 5))
-    level = [*range(int(rng.integers(10, 90)), 90, gap)][: int(rng.integers(1, 4))]
-    upright = level[: int(rng.integers(0, 3))] if rng.random() < 0.5 else []
-    for at in level:
-        cv2.line(sheet, (2, at), (_SHEET - 3, at + tilt), 255, thick)
-    for at in upright:
-        cv2.line(sheet, (at, 2), (at - tilt, _SHEET - 3), 255, thick)
+    thick, tilt, gap = int(rng.integers(2, 8)), rng.uniform(-4, 4), rng.uniform(18, 60)
+    level = np.arange(rng.uniform(10, 85), 90, gap)[: rng.integers(1, 4)]
+    upright = np.arange(rng.uniform(10, 85), 90, gap)[: rng.integers(0, 3)]
+    start, stop = rng.uniform(2, 20), _SHEET - rng.uniform(2, 20)
+    ends = [[(start, at), (stop, at + tilt)] for at in level]
+    ends += [[(at, start), (at - tilt, stop)] for at in upright]
+    for line in np.round(np.array(ends) * 16).astype(np.int32):
+        cv2.polylines(sheet, [line], False, 255, thick, cv2.LINE_AA, 4)
     return normalise(sheet)
 
 

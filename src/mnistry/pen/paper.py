@@ -41,7 +41,7 @@ def write_sheet(
     style: Style = "mixed",
     seed: int = 0,
 ) -> Sheet:
-    """Write rows of digits on paper, all in one hand.
+    """Write rows of digits on paper, all in one hand; no two of them touch.
 
     Args:
         rows: The digits of each row, "0123".
@@ -65,8 +65,8 @@ def write_sheet(
     PenSet(seed=seed, style=style)  # refuses what they cannot be
     if not 0 <= light <= 1 or not 0 <= noise <= 50:
         raise UsageError(f"light, noise: are {light}, {noise}; expected 0 to 1 and 0 to 50")
-    pitch, line = round(1.15 * height), round(1.7 * height)
-    size = (line * (len(rows) + 1), pitch * (max(map(len, rows)) + 1))
+    line = round(1.7 * height)
+    size = (line * (len(rows) + 1), round(1.5 * height * (max(map(len, rows)) + 2)))  # at most
     if size[0] * size[1] > _MOST:
         raise UsageError(
             f"rows: would fill {size[0]} x {size[1]} pixels, expected at most {_MOST:,} in all;"
@@ -75,36 +75,35 @@ def write_sheet(
     rng = np.random.default_rng(seed)
     labels = np.array([int(c) for row in rows for c in row], np.uint8)
     inks = _inks(rng, labels, height, style)
-    ink = np.zeros(size, np.uint8)
+    sizes = np.array([digit.shape[::-1] for digit in inks])
+    jitter = 0.06 * height * rng.standard_normal((len(labels), 2)).clip(-2, 2)
+    gaps = np.round(0.3 * height + jitter[:, 0]).astype(int)
+    ends = np.cumsum([len(row) for row in rows])
     boxes = np.empty((len(labels), 4), np.intp)
-    number = 0
-    for r, row in enumerate(rows):
-        for c in range(len(row)):
-            digit = inks[number]
-            jitter = (0.06 * height * rng.standard_normal(2)).clip(-0.1 * height, 0.1 * height)
-            left = round(pitch * (c + 1) - digit.shape[1] / 2 + jitter[0])
-            top = round(line * (r + 1) - digit.shape[0] / 2 + jitter[1])
-            left = min(max(left, 0), size[1] - digit.shape[1])
-            top = min(max(top, 0), size[0] - digit.shape[0])
-            place = np.s_[top : top + digit.shape[0], left : left + digit.shape[1]]
-            ink[place] = np.maximum(ink[place], digit)
-            x, y, w, h = cv2.boundingRect(digit)
-            boxes[number] = left + x, top + y, w, h
-            number += 1
+    boxes[:, 2:] = sizes
+    for number, own in enumerate(np.split(np.arange(len(labels)), ends[:-1])):
+        steps = sizes[own, 0] + gaps[own]
+        boxes[own, 0] = height + np.cumsum(steps) - steps
+        boxes[own, 1] = line * (number + 1) - sizes[own, 1] + np.round(jitter[own, 1])
+    ink = np.zeros((size[0], int((boxes[:, 0] + boxes[:, 2]).max()) + height), np.uint8)
+    for digit, (left, top, wide, tall) in zip(inks, boxes, strict=True):
+        ink[top : top + tall, left : left + wide] = digit
     return Sheet(_photograph(rng, ink, line, paper, light, noise), labels, boxes)
 
 
 def _inks(
     rng: np.random.Generator, labels: NDArray[np.uint8], height: int, style: Style
 ) -> list[NDArray[np.uint8]]:
-    """Each digit's ink, (h, w) uint8, its edges softened by drawing it twice as large."""
+    """Each digit's ink in its box, (h, w) uint8, softened by drawing it twice as large."""
     inks: list[NDArray[np.uint8]] = [np.zeros((1, 1), np.uint8)] * len(labels)
     hands = draw_hands(rng, 1, style)
     for drawn in draw(rng, hands, np.zeros(len(labels), np.intp), labels):
         tall = 2 * height * np.exp(drawn.traits["size"])
         for i, (canvas, nib) in zip(drawn.indices, canvases(drawn, rng, tall), strict=True):
             size = max(1, round(canvas.shape[1] * nib / 2)), max(1, canvas.shape[0] // 2)
-            inks[i] = cv2.resize(canvas, size, interpolation=cv2.INTER_AREA).astype(np.uint8)
+            soft = cv2.resize(canvas, size, interpolation=cv2.INTER_AREA).astype(np.uint8)
+            x, y, w, h = cv2.boundingRect(soft)
+            inks[i] = soft[y : y + h, x : x + w]
     return inks
 
 
@@ -124,10 +123,10 @@ def _photograph(
     if paper != "plain":
         step = line if paper == "ruled" else max(6, line // 3)
         wide = max(1, line // 60)
-        for at in range(line // 2, height, step):
+        for at in range(line % step, height, step):
             rules[at : at + wide] -= rng.uniform(35, 60)
         if paper == "squared":
-            for at in range(line // 2, width, step):
+            for at in range(line % step, width, step):
                 rules[:, at : at + wide] = sheet[:, at : at + wide] - rng.uniform(35, 60)
     dark = rng.uniform(20, 90)
     cover = ink.astype(np.float32) / 255

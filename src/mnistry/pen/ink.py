@@ -1,7 +1,7 @@
 """Ink on paper: drawn digits as pixels, thin ballpoint to thick marker."""
 
-import itertools
 import math
+import operator
 from collections.abc import Iterator
 
 import cv2
@@ -74,15 +74,16 @@ def canvases(
     starts[:, 1:] = (thick[:, 1:] != thick[:, :-1]) | (tone[:, 1:] != tone[:, :-1])
     starts[:, [start for start, _ in ends]] = True
     breaks = {stop for _, stop in ends}
-    for i in range(n):
-        canvas = np.zeros(sizes[i, ::-1], np.uint8)
-        cuts = [*np.flatnonzero(starts[i]).tolist(), count]
-        stretches = [*itertools.pairwise(cuts)]
-        if faint[i].any():  # faint ink over dark leaves it dark
-            stretches.sort(key=lambda stretch: tone[i, stretch[0]])
-        for start, stop in stretches:
-            part = fixed[i, start : stop if stop in breaks else stop + 1]
-            width, grey = int(thick[i, start]), int(tone[i, start])
+    which, at = np.nonzero(starts)
+    bounds = np.searchsorted(which, np.arange(n + 1)).tolist()
+    greys, widths, firsts = tone[which, at].tolist(), thick[which, at].tolist(), at.tolist()
+    for i, size in enumerate(sizes[:, ::-1].tolist()):
+        canvas, line, own = np.zeros(size, np.uint8), fixed[i], slice(*bounds[i : i + 2])
+        stops = [*firsts[own][1:], count]
+        stretches = [*zip(greys[own], widths[own], firsts[own], stops, strict=True)]
+        stretches.sort(key=operator.itemgetter(0))  # faint ink over dark leaves it dark
+        for grey, width, start, stop in stretches:
+            part = line[start : stop if stop in breaks else stop + 1]
             cv2.polylines(canvas, [part], False, grey, width, cv2.LINE_8, _BITS)
         yield canvas, float(nib[i])
 

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor, nn
 
 import mnistry
-from mnistry.recipe import PRESETS, Recipe
+from mnistry.layers import BatchNorm, Conv, Dense, Dropout, Flatten, MaxPool
+from mnistry.recipe import PRESETS, Augment, Recipe
 
 
 def bits_of(run: mnistry.Run) -> dict[str, bytes]:
@@ -36,11 +37,33 @@ class Own(nn.Module):
 
 
 OWN = Recipe("own", Own, learning_rate=0.01)
+EVERYTHING = Recipe(
+    "everything",
+    (
+        Conv(8, 5, "linear", stride=2, padding=2, bias=False),
+        BatchNorm(),
+        Conv(16, activation="linear", bias=False),
+        MaxPool(),
+        BatchNorm(),
+        Flatten(),
+        Dropout(0.1),
+        Dense(32, "linear", bias=False),
+        BatchNorm("relu"),
+        Dense(10, "softmax"),
+    ),
+    learning_rate=0.01,
+    schedule="one-cycle",
+    weight_decay=0.01,
+    label_smoothing=0.1,
+    averaging=0.9,
+    augment=Augment(1, 5, 0.05, 0.05, 0.5, 0.2, 3),
+)
 NETWORKS: dict[str, Recipe] = {
     "cnn": PRESETS["datumo-cnn"].with_settings({"filters": "4", "units": "20"}),
     "rmsprop": PRESETS["nvidia-mlp"].with_settings({"units": "32"}),
     "sgd": dataclasses.replace(PRESETS["vidhya-mlp"], optimizer="sgd", learning_rate=0.1),
     "own": OWN,
+    "everything": EVERYTHING,
 }
 
 

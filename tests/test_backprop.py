@@ -8,8 +8,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mnistry.backprop import WrittenGradient, can_write, flatten_parameters
+from mnistry.layers import Conv, Dense, Flatten, Layer, MaxPool
 from mnistry.model import build
-from mnistry.recipe import PRESETS, Conv, Dense, Flatten, Layer, MaxPool, Recipe
+from mnistry.recipe import PRESETS, Recipe
 
 
 def image_network(filters: int, kernel: int, pool: int, *units: int) -> tuple[Layer, ...]:

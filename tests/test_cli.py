@@ -21,8 +21,10 @@ from PIL import Image
 
 from digits import make_digits, write_digits
 from mnistry.cli import app, run
+from mnistry.cli.look import describe_network
 from mnistry.pen import PenSet
 from mnistry.recipe import PRESETS
+from networks import EVERYTHING
 
 Mnistry = Callable[..., tuple[int, str, str]]
 """Runs a command in this process; gives its exit code, standard output and standard error."""
@@ -302,6 +304,13 @@ def test_summary(place: Path, mnistry: Mnistry, arguments: list[str], parameters
     assert out.splitlines()[-1].startswith(f"{parameters:,} parameters")
     record = json.loads(mnistry("summary", *arguments, "--json")[1])
     assert record["parameters"] == parameters == sum(r["parameters"] for r in record["layers"])
+
+
+def test_a_network_in_one_line() -> None:
+    assert describe_network(EVERYTHING) == (
+        "conv 8 5x5, batch norm, conv 16 3x3, max-pool 2x2, batch norm, flatten, dropout 0.1, "
+        "dense 32, batch norm, dense 10"
+    )
 
 
 @pytest.mark.parametrize("preset", PRESETS)

@@ -7,8 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from mnistry.errors import ModelError
+from mnistry.layers import Conv, Dense, Flatten, MaxPool, describe_layers
 from mnistry.model import build, logits_of, summarise
-from mnistry.recipe import PRESETS, Conv, Dense, Flatten, MaxPool, Recipe, describe_layers
+from mnistry.recipe import PRESETS, Recipe
 
 COUNTS = {
     "datumo-cnn": 542_230,

@@ -11,17 +11,9 @@ import torch
 from torch import nn
 
 from mnistry.errors import MnistryError, UsageError
-from mnistry.recipe import (
-    PRESETS,
-    Conv,
-    Dense,
-    Flatten,
-    Layer,
-    MaxPool,
-    Recipe,
-    describe_layers,
-    load_recipe,
-)
+from mnistry.layers import BatchNorm, Conv, Dense, Dropout, Flatten, Layer, MaxPool, describe_layers
+from mnistry.recipe import PRESETS, Augment, Recipe, load_recipe
+from networks import EVERYTHING
 
 SOFTMAX = Dense(10, "softmax")
 MLP = (Flatten(), Dense(32), Dense(64), SOFTMAX)
@@ -97,6 +89,11 @@ def test_the_presets_are_the_tutorials() -> None:
         ({"learning_rate": float("nan")}, "learning_rate is nan"),
         ({"learning_rate": 1e39}, r"learning_rate is 1e\+39; expected a number above 0, below"),
         ({"learning_rate": "0.1"}, "learning_rate is '0.1'"),
+        ({"schedule": "cosine"}, "schedule is 'cosine'; expected one of constant, one-cycle"),
+        ({"weight_decay": -1}, "weight_decay is -1; expected a number from 0 to"),
+        ({"label_smoothing": 1.0}, "label_smoothing is 1.0"),
+        ({"averaging": "0.9"}, "averaging is '0.9'"),
+        ({"augment": 3}, "augment is 3; expected an Augment"),
         ({"batch_size": 0}, "batch_size is 0; expected a whole number of at least 1"),
         ({"batch_size": 32.0}, "batch_size is 32.0"),
         ({"epochs": 0}, "epochs is 0"),
@@ -127,7 +124,7 @@ def test_bad_values(values: dict[str, Any], words: str) -> None:
         ((Conv(3, 29), Flatten(), SOFTMAX), r"layer 1 \(Conv\) leaves nothing of the image"),
         ((MaxPool(29), Flatten(), SOFTMAX), r"layer 1 \(MaxPool\) leaves nothing"),
         ((Conv(3, 20), MaxPool(10), Flatten(), SOFTMAX), r"layer 2 \(MaxPool\) leaves nothing"),
-        ((Flatten(), "dense", SOFTMAX), "layer 2 is 'dense'; expected Conv, MaxPool"),
+        ((Flatten(), "dense", SOFTMAX), "layer 2 is 'dense'; expected one of Conv, MaxPool"),
         ((Flatten, SOFTMAX), "layer 1 is <class"),
         ((Flatten(), Dense(0), SOFTMAX), r"layer 2"),
         ((Flatten(), Dense(-4), SOFTMAX), r"layer 2"),
@@ -142,6 +139,12 @@ def test_bad_values(values: dict[str, Any], words: str) -> None:
         ((Conv(3, 2.5), Flatten(), SOFTMAX), r"layer 1"),  # type: ignore[arg-type]
         ((MaxPool(0), Flatten(), SOFTMAX), r"layer 1"),
         ((MaxPool(-2), Flatten(), SOFTMAX), r"layer 1"),
+        ((Conv(3, stride=0), Flatten(), SOFTMAX), "stride is 0; expected a whole number, 1 to"),
+        ((Conv(3, padding=-1), Flatten(), SOFTMAX), "padding is -1; expected a whole number, 0"),
+        ((Conv(3, bias=1), Flatten(), SOFTMAX), "bias is 1; expected True or False"),  # type: ignore[arg-type]
+        ((Flatten(), Dropout(1.0), SOFTMAX), "rate is 1.0; expected a number from 0 to below 1"),
+        ((Flatten(), Dropout(True), SOFTMAX), "rate is True"),
+        ((Flatten(), SOFTMAX, BatchNorm()), "the last layer"),
     ],
 )
 def test_layers_that_do_not_fit(network: tuple[Layer, ...], words: str) -> None:
@@ -165,7 +168,44 @@ def test_the_table_of_layers() -> None:
     assert [row.parameters for row in rows] == [104, 0, 34, 0, 190]
 
 
+def test_strides_paddings_and_what_has_no_bias() -> None:
+    network = (
+        Conv(4, 5, stride=2, padding=2, bias=False),
+        BatchNorm(),
+        Conv(6, 3, stride=3),
+        Flatten(),
+        Dropout(),
+        Dense(7, bias=False),
+        BatchNorm(),
+        SOFTMAX,
+    )
+    rows = describe_layers(network)
+    assert [row.output_shape for row in rows] == [
+        (4, 14, 14), (4, 14, 14), (6, 4, 4), (96,), (96,), (7,), (7,), (10,),
+    ]  # fmt: skip
+    assert [row.parameters for row in rows] == [100, 8, 222, 0, 0, 672, 14, 80]
+
+
 # --------------------------------------------------------------------------------- settings
+
+
+def test_the_settings_of_a_training() -> None:
+    given = {"rotate": "10", "cutout": 4, "averaging": "0.9", "schedule": "one-cycle", "units": "5"}
+    changed = PRESETS["vidhya-mlp"].with_settings(given)
+    assert changed.augment == Augment(rotate=10.0, cutout=4.0)
+    assert (changed.averaging, changed.schedule) == (0.9, "one-cycle")
+    assert changed.network == (Flatten(), Dense(5), Dense(5), SOFTMAX)
+    assert EVERYTHING.with_settings({"rate": "0.3", "padding": "0,1"}).network[2].padding == 1  # type: ignore[index]
+    for name, value in (("rotate", "181"), ("rotate", "ten"), ("averaging", "1"), ("rate", "1")):
+        with pytest.raises(UsageError, match=name):
+            EVERYTHING.with_settings({name: value})
+
+
+@pytest.mark.parametrize("name", vars(Augment()))
+def test_no_image_is_changed_by_less_than_nothing(name: str) -> None:
+    for value in (-0.1, 1000.0, "1", None, True, float("nan")):
+        with pytest.raises(UsageError, match=f"{name} is "):
+            Augment(**{name: value})  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -202,7 +242,11 @@ def test_the_settings_of_a_convolution() -> None:
     [
         ("vidhya-mlp", {"filters": "3"}, "--set filters: no hidden layer of vidhya-mlp has it; ex"),
         ("vidhya-mlp", {"activation": "3"}, "expected one of units"),
-        ("datumo-cnn", {"depth": "3"}, "expected one of filters, kernel_size, pool_size, units"),
+        (
+            "datumo-cnn",
+            {"depth": "3"},
+            "expected one of filters, kernel_size, padding, pool_size, stride, units; or of the",
+        ),
         ("vidhya-mlp", {"units": ""}, "--set units=: expected a whole number of at least 1, or 2"),
         ("vidhya-mlp", {"units": "many"}, "--set units=many"),
         ("vidhya-mlp", {"units": "1.5"}, "--set units=1.5"),
@@ -248,7 +292,7 @@ def test_a_recipe_survives_json(name: str) -> None:
     changed = dataclasses.replace(
         PRESETS[name], learning_rate=0.0123, validation="split", origin="somewhere.py:it"
     )
-    for recipe in (PRESETS[name], changed):
+    for recipe in (PRESETS[name], changed, EVERYTHING):
         record = recipe.to_dict()
         assert Recipe.from_dict(record) == recipe
         assert Recipe.from_dict(json.loads(json.dumps(record))) == recipe
@@ -288,7 +332,7 @@ def _without(key: str) -> Callable[[dict[str, Any]], object]:
         lambda record: record["network"][1].update(units=[9]),
         lambda record: record["network"][1].update(activation="swish"),
         lambda record: record["network"][1].update(initializer={}),
-        lambda record: record["network"][1].update(bias=False),
+        lambda record: record["network"][1].update(bias="no"),
     ],
 )
 def test_a_spoilt_record(spoil: Callable[[dict[str, Any]], object]) -> None:

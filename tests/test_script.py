@@ -1,6 +1,7 @@
 """Tests of mnistry.script: each preset as a script, which runs."""
 
 import ast
+import dataclasses
 import os
 import re
 import subprocess
@@ -12,8 +13,10 @@ import pytest
 from torch import nn
 
 from mnistry.errors import UsageError
-from mnistry.recipe import PRESETS, Recipe, describe_layers
+from mnistry.layers import describe_layers
+from mnistry.recipe import PRESETS, Recipe
 from mnistry.script import write_script
+from networks import EVERYTHING
 
 
 def recipe_in(script: str) -> Recipe:
@@ -30,6 +33,11 @@ def recipe_in(script: str) -> Recipe:
     recipe = names["recipe"]
     assert isinstance(recipe, Recipe)
     return recipe
+
+
+def test_a_script_spells_all_of_a_training_out() -> None:
+    found = recipe_in(write_script(EVERYTHING))
+    assert dataclasses.replace(found, labels=EVERYTHING.labels) == EVERYTHING
 
 
 @pytest.mark.parametrize("name", PRESETS)

@@ -20,8 +20,9 @@ from mnistry import trainer
 from mnistry.dataset import Dataset
 from mnistry.errors import ModelError
 from mnistry.evaluation import evaluate
+from mnistry.layers import Conv, Dense, LayerRow, MaxPool, describe_layers
 from mnistry.model import build
-from mnistry.recipe import PRESETS, Conv, Dense, MaxPool, Recipe, describe_layers
+from mnistry.recipe import PRESETS, Recipe
 from mnistry.trainer import Progress
 from mnistry.training import train
 from networks import NETWORKS, OWN, Own, bits_of, figures_of
@@ -72,7 +73,7 @@ def forward(recipe: Recipe, weights: dict[str, Floats], x: Floats) -> tuple[Floa
     return x, kept
 
 
-def row_shape(n: int, row: mnistry.recipe.LayerRow) -> tuple[int, ...]:
+def row_shape(n: int, row: LayerRow) -> tuple[int, ...]:
     return (n, *row.output_shape)
 
 

@@ -43,16 +43,16 @@ _PLACES = {
     ),
     "evaluation": ("Report", "evaluate"),
     "prepare": ("add_channel", "flatten", "one_hot", "scale"),
-    "recipe": (
+    "layers": (
+        "BatchNorm",
         "Conv",
         "Dense",
+        "Dropout",
         "Flatten",
         "MaxPool",
-        "PRESETS",
-        "Recipe",
         "describe_layers",
-        "load_recipe",
     ),
+    "recipe": ("Augment", "PRESETS", "Recipe", "load_recipe"),
     "run": ("Run", "load_run"),
     "trainer": ("Progress",),
     "training": ("resume", "train"),
@@ -80,17 +80,9 @@ if TYPE_CHECKING:
         UsageError,
     )
     from mnistry.evaluation import Report, evaluate
+    from mnistry.layers import Conv, Dense, Flatten, MaxPool, describe_layers
     from mnistry.prepare import add_channel, flatten, one_hot, scale
-    from mnistry.recipe import (
-        PRESETS,
-        Conv,
-        Dense,
-        Flatten,
-        MaxPool,
-        Recipe,
-        describe_layers,
-        load_recipe,
-    )
+    from mnistry.recipe import PRESETS, Recipe, load_recipe
     from mnistry.run import Run, load_run
     from mnistry.trainer import Progress
     from mnistry.training import resume, train

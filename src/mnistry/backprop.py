@@ -14,11 +14,13 @@ Source: the chain rule (Rumelhart, Hinton and Williams, 1986); figures in docs/d
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
+from mnistry.layers import Conv
 from mnistry.model import ConvLayer, DenseLayer
 
 _mask = torch.ops.aten.threshold_backward.grad_input  # gradient where the other is above a limit
@@ -41,6 +43,7 @@ class _Dense:
 
     def __init__(self, layer: DenseLayer, batch: int, is_first: bool, is_last: bool) -> None:
         inputs, units = layer.kernel.shape
+        assert layer.bias is not None
         self.kernel, self.bias = layer.kernel.data, layer.bias.data
         self.kernel_gradient = layer.kernel.grad
         self.bias_gradient = layer.bias.grad.view(1, -1)  # type: ignore[union-attr]
@@ -76,6 +79,7 @@ class _ConvPool:
         filters, _, kernel, _ = layer.kernel.shape
         extent = (size - kernel + 1) // pool  # of the pooled image
         window = kernel + pool - 1
+        assert layer.bias is not None
         self.filters, self.blocks, self.batch = filters, pool * pool, batch
         self.kernel = layer.kernel.data.view(filters, kernel * kernel)
         self.kernel_gradient = layer.kernel.grad.view(filters, kernel * kernel)  # type: ignore[union-attr]
@@ -142,19 +146,23 @@ def _places(kernel: int, pool: int) -> Tensor:
     return places.view(kernel * kernel, -1)
 
 
+_PLAIN = Conv(1, 1, "relu", "he_uniform")
+
+
 def can_write(network: nn.Module) -> bool:
     """Whether the gradient is written out for a network: the tutorials' kinds, on a CPU."""
     if not isinstance(network, nn.Sequential):
         return False
     parts = list(network)
     if parts and isinstance(parts[0], ConvLayer):
-        pooled = isinstance(parts[1], nn.MaxPool2d) and parts[0].spec.activation == "relu"
+        plain = replace(parts[0].spec, filters=1, kernel_size=1, initializer="he_uniform")
+        pooled = isinstance(parts[1], nn.MaxPool2d) and plain == _PLAIN
         parts = parts[2:] if pooled else []
     dense = parts[1:]
     return (
         bool(dense)
         and isinstance(parts[0], nn.Flatten)
-        and all(isinstance(layer, DenseLayer) for layer in dense)
+        and all(isinstance(layer, DenseLayer) and layer.spec.bias for layer in dense)
         and all(layer.spec.activation == "relu" for layer in dense[:-1])  # type: ignore[union-attr]
         and all(p.is_cpu and p.dtype == torch.float32 for p in network.parameters())
     )
@@ -180,7 +188,7 @@ class WrittenGradient:
         for layer in dense:
             self.parts.append(_Dense(layer, batch, not self.parts, layer is dense[-1]))
         self.scale = scale / batch
-        classes = dense[-1].bias.numel()
+        classes = dense[-1].spec.units
         self.probabilities, self.gradient = torch.empty(classes, batch), torch.empty(classes, batch)
 
     def __call__(self, x: Tensor, scaled_labels: Tensor, probabilities: Tensor) -> None:

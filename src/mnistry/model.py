@@ -9,15 +9,17 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mnistry.errors import ModelError
-from mnistry.recipe import (
+from mnistry.layers import (
     Activation,
+    BatchNorm,
     Conv,
     Dense,
+    Dropout,
     LayerRow,
     MaxPool,
-    Recipe,
     describe_layers,
 )
+from mnistry.recipe import Recipe
 
 _ACTIVATIONS: dict[Activation, Callable[[Tensor], Tensor]] = {
     "relu": F.relu,
@@ -33,26 +35,44 @@ class DenseLayer(nn.Module):
         super().__init__()
         self.spec = spec
         self.kernel = nn.Parameter(torch.empty(inputs, spec.units))
-        self.bias = nn.Parameter(torch.zeros(spec.units))
+        self.bias = nn.Parameter(torch.zeros(spec.units)) if spec.bias else None
 
     def forward(self, x: Tensor) -> Tensor:  # (B, inputs)
         """Gives (B, units), after the activation."""
-        return _ACTIVATIONS[self.spec.activation](torch.addmm(self.bias, x, self.kernel))
+        outputs = x @ self.kernel if self.bias is None else torch.addmm(self.bias, x, self.kernel)
+        return _ACTIVATIONS[self.spec.activation](outputs)
 
 
 class ConvLayer(nn.Module):
-    """A convolution without padding, with the kernel (filters, channels, size, size)."""
+    """A convolution, with the kernel (filters, channels, size, size)."""
 
     def __init__(self, channels: int, spec: Conv) -> None:
         super().__init__()
         self.spec = spec
         size = spec.kernel_size
         self.kernel = nn.Parameter(torch.empty(spec.filters, channels, size, size))
-        self.bias = nn.Parameter(torch.zeros(spec.filters))
+        self.bias = nn.Parameter(torch.zeros(spec.filters)) if spec.bias else None
 
     def forward(self, x: Tensor) -> Tensor:  # (B, channels, H, W)
-        """Gives (B, filters, H - size + 1, W - size + 1), after the activation."""
-        return _ACTIVATIONS[self.spec.activation](F.conv2d(x, self.kernel, self.bias))
+        """Gives (B, filters, H', W'), after the activation."""
+        stride, padding = self.spec.stride, self.spec.padding
+        outputs = F.conv2d(x, self.kernel, self.bias, stride, padding)
+        return _ACTIVATIONS[self.spec.activation](outputs)
+
+
+class BatchNormLayer(nn.BatchNorm2d):
+    """Batch normalisation of images (B, channels, H, W) or vectors (B, units)."""
+
+    def __init__(self, channels: int, spec: BatchNorm) -> None:
+        super().__init__(channels)
+        self.spec = spec
+
+    def _check_input_dim(self, x: Tensor) -> None:
+        pass  # vectors too
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Gives the same shape, after the activation."""
+        return _ACTIVATIONS[self.spec.activation](super().forward(x))
 
 
 def build(recipe: Recipe, seed: int = 0) -> nn.Module:
@@ -96,6 +116,10 @@ def build(recipe: Recipe, seed: int = 0) -> nn.Module:
         elif isinstance(layer, Dense):
             part = DenseLayer(inputs[0], layer)
             _initialise(part.kernel, inputs[0], layer.units, layer, generator)
+        elif isinstance(layer, BatchNorm):
+            part = BatchNormLayer(inputs[0], layer)
+        elif isinstance(layer, Dropout):
+            part = nn.Dropout(layer.rate)
         else:
             part = nn.MaxPool2d(layer.pool_size) if isinstance(layer, MaxPool) else nn.Flatten()
         network.add_module(row.name, part)

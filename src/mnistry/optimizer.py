@@ -23,12 +23,14 @@ class FlatOptimizer(ABC):
     Attributes:
         state: What it remembers between steps, by name: (n,) float32 tensors, to save and load.
         steps: How many steps it has taken, likewise.
+        learning_rate: Of the next step.
         gradient_scale: The factor that it wants the gradient multiplied by beforehand: a
             network's last layer can do that at no cost.
     """
 
     state: dict[str, Tensor]
     steps: int = 0
+    learning_rate: float
     gradient_scale: float = 1.0
 
     @abstractmethod
@@ -91,7 +93,7 @@ class RMSprop(FlatOptimizer):
     gradient_scale = 0.1**0.5
 
     def __init__(self, like: Tensor, learning_rate: float) -> None:
-        self.learning_rate = learning_rate / self.gradient_scale
+        self.learning_rate = learning_rate
         self.state = {"square": torch.full_like(like, EPSILON)}
         self._no_step = torch.zeros((), device=like.device)  # for a decay of the rate: none here
         self._refill = torch.tensor(0.1 * EPSILON, device=like.device)
@@ -107,7 +109,7 @@ class RMSprop(FlatOptimizer):
                 [gradient],
                 [square],
                 [self._no_step],
-                lr=self.learning_rate,
+                lr=self.learning_rate / self.gradient_scale,
                 lr_decay=0.0,
                 weight_decay=0.0,
                 eps=0.0,
@@ -115,7 +117,9 @@ class RMSprop(FlatOptimizer):
             )
         else:
             square.addcmul_(gradient, gradient)
-            parameters.addcdiv_(gradient, square.sqrt(), value=-self.learning_rate)
+            parameters.addcdiv_(
+                gradient, square.sqrt(), value=-self.learning_rate / self.gradient_scale
+            )
 
 
 @final

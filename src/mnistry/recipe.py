@@ -2,7 +2,6 @@
 
 import hashlib
 import importlib.util
-import math
 import os
 import sys
 from collections.abc import Callable, Mapping
@@ -11,13 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from mnistry.errors import UsageError
+from mnistry.layers import LAYERS, Conv, Dense, Flatten, Layer, MaxPool, describe_layers
 
 if TYPE_CHECKING:
     from torch import nn
 
-Activation = Literal["relu", "softmax", "linear"]
-Initializer = Literal["glorot_uniform", "he_uniform"]
 Optimizer = Literal["adam", "rmsprop", "sgd"]
+Schedule = Literal["constant", "one-cycle"]
 Validation = Literal["none", "split", "test"]
 
 Labels = Literal["sparse", "one-hot"]
@@ -26,38 +25,36 @@ Precision = Literal["auto", "float32", "bfloat16"]
 
 
 @dataclass(frozen=True)
-class Conv:
-    """A convolution of stride 1 without padding ("valid"); biases start at zero."""
+class Augment:
+    """How far the images of a batch are changed at random while training; 0 leaves them alone.
 
-    filters: int
-    kernel_size: int = 3
-    activation: Activation = "relu"
-    initializer: Initializer = "glorot_uniform"
+    Attributes:
+        shift: Pixels, across and down.
+        rotate: Degrees.
+        scale: Share of the size, across and down, each by itself.
+        shear: Pixels across for each pixel down.
+        elastic: Pixels by which a smooth field moves points, its deviation.
+        stroke: How much strokes are thickened or thinned: 1 is by a pixel on each side.
+        cutout: Pixels a side of a square that is blanked.
+    """
 
+    shift: float = 0.0
+    rotate: float = 0.0
+    scale: float = 0.0
+    shear: float = 0.0
+    elastic: float = 0.0
+    stroke: float = 0.0
+    cutout: float = 0.0
 
-@dataclass(frozen=True)
-class MaxPool:
-    """The maximum of each window of pool_size x pool_size, without overlap."""
-
-    pool_size: int = 2
-
-
-@dataclass(frozen=True)
-class Flatten:
-    """Image to vector: (channels, height, width) in that order."""
-
-
-@dataclass(frozen=True)
-class Dense:
-    """A fully connected layer; biases start at zero."""
-
-    units: int
-    activation: Activation = "relu"
-    initializer: Initializer = "glorot_uniform"
+    def __post_init__(self) -> None:
+        most = {"rotate": 180.0, "scale": 0.9, "shear": 2.0, "stroke": 1.0}
+        for field in fields(self):
+            _check_number(field.name, getattr(self, field.name), most.get(field.name, 28.0))
 
 
-Layer = Conv | MaxPool | Flatten | Dense
-LAYERS: tuple[type[Layer], ...] = (Conv, MaxPool, Flatten, Dense)
+def _check_number(name: str, value: object, most: float) -> None:
+    if type(value) not in (int, float) or not 0 <= value <= most:  # type: ignore[operator]
+        raise UsageError(f"{name} is {value!r}; expected a number from 0 to {most:g}")
 
 
 @dataclass(frozen=True)
@@ -73,6 +70,15 @@ class Recipe:
         learning_rate: Step size, above 0.
         batch_size: Images in a step, at least 1.
         epochs: Passes over the training set, at least 1.
+        schedule: "constant"; or "one-cycle", where the rate rises for a fifth of the steps to
+            `learning_rate` and then falls to 0 (Smith, 2018).
+        weight_decay: How much of each weight a step takes away, times the rate (decoupled:
+            Loshchilov and Hutter, 2017).
+        label_smoothing: The share of the label's probability that goes to all classes alike
+            (Szegedy and others, 2015).
+        averaging: The decay, each step, of an exponential moving average of the weights, which is
+            what is validated and kept; 0 for none (Polyak and Juditsky, 1992).
+        augment: How images are changed at random.
         labels: "sparse" (a digit each) or "one-hot" (ten numbers each). The arithmetic is the
             same; it says which form the tutorial shows.
         validation: What is scored after each epoch: "none", "split" (a tenth of the training set,
@@ -91,6 +97,11 @@ class Recipe:
     learning_rate: float = 0.001
     batch_size: int = 32
     epochs: int = 5
+    schedule: Schedule = "constant"
+    weight_decay: float = 0.0
+    label_smoothing: float = 0.0
+    averaging: float = 0.0
+    augment: Augment = Augment()
     labels: Labels = "sparse"
     validation: Validation = "none"
     source: str = ""
@@ -100,7 +111,12 @@ class Recipe:
     def __post_init__(self) -> None:
         if not self.name or {"/", "\\", "\0"} & set(self.name) or self.name[0] == ".":
             raise UsageError(f"name is {self.name!r}; expected one that a folder can have")
-        kinds = (("optimizer", Optimizer), ("validation", Validation), ("labels", Labels))
+        kinds = (
+            ("optimizer", Optimizer),
+            ("schedule", Schedule),
+            ("validation", Validation),
+            ("labels", Labels),
+        )
         for name, choices in ((name, get_args(kind)) for name, kind in kinds):
             found = getattr(self, name)
             if found not in choices:
@@ -108,6 +124,10 @@ class Recipe:
         rate = self.learning_rate
         if not isinstance(rate, int | float) or not 0 < rate < 1e30:  # float32 ends at 3e38
             raise UsageError(f"learning_rate is {rate!r}; expected a number above 0, below 1e30")
+        for name in _SHARES:
+            _check_number(name, getattr(self, name), 0.9999)
+        if not isinstance(self.augment, Augment):
+            raise UsageError(f"augment is {self.augment!r}; expected an Augment")
         for name in ("batch_size", "epochs"):
             found = getattr(self, name)
             if type(found) is not int or not 1 <= found < 10**9:
@@ -124,15 +144,35 @@ class Recipe:
         return replace(self, network=(*hidden, replace(last, units=classes)))
 
     def with_settings(self, settings: Mapping[str, str | int]) -> "Recipe":
-        """The same recipe with the network's own numbers changed.
+        """The same recipe with some of its numbers changed.
 
         Args:
             settings: Number to value: `{"units": 128}` sets every hidden dense layer, the text
-                `{"units": "32,64"}` one by one; so do filters, kernel_size and pool_size.
+                `{"units": "32,64"}` one by one; so do the other numbers of layers, as filters,
+                kernel_size and rate. `{"rotate": 10}` sets a number of `Augment`, and schedule,
+                weight_decay, label_smoothing and averaging the recipe's own.
 
         Raises:
-            UsageError: No hidden layer has such a number, or the values do not fit.
+            UsageError: Nothing has such a number, or the values do not fit.
         """
+        augment = {f.name for f in fields(Augment)}
+        own: dict[str, Any] = {}
+        changed: dict[str, float] = {}
+        of_layers: dict[str, str | int] = {}
+        for name, value in settings.items():
+            if name in augment:
+                changed[name] = _number(name, value)
+            elif name in _SHARES:
+                own[name] = _number(name, value)
+            elif name == "schedule":
+                own[name] = value
+            else:
+                of_layers[name] = value
+        if changed:
+            own["augment"] = replace(self.augment, **changed)
+        return replace(self, **own)._with_layers(of_layers) if settings else self
+
+    def _with_layers(self, settings: Mapping[str, str | int]) -> "Recipe":
         if not settings:
             return self
         if callable(self.network):
@@ -147,15 +187,18 @@ class Recipe:
                 known = sorted({n for layer in hidden for n in _numbers(layer)})
                 raise UsageError(
                     f"--set {name}: no hidden layer of {self.name} has it; "
-                    f"expected one of {', '.join(known)}"
+                    f"expected one of {', '.join(known)}; or of the training's "
+                    f"{', '.join(sorted(('schedule', *_SHARES, *vars(Augment()))))}"
                 )
             for place, value in zip(places, _values(name, str(text), len(places)), strict=True):
-                hidden[place] = replace(hidden[place], **{name: value})  # type: ignore[arg-type]
+                kind = type(getattr(hidden[place], name))
+                hidden[place] = replace(hidden[place], **{name: kind(value)})
         return replace(self, network=(*hidden, self.network[-1]))
 
     def to_dict(self) -> dict[str, Any]:
         """The recipe as JSON can hold it; `from_dict` reads it back."""
         record = {f.name: getattr(self, f.name) for f in fields(self)}
+        record["augment"] = asdict(self.augment)
         if callable(self.network):
             return record | {"network": None, "origin_sha256": _file_sha256(self.origin)}
         layers = [{"layer": type(layer).__name__.lower()} | asdict(layer) for layer in self.network]
@@ -197,9 +240,20 @@ class Recipe:
                     kinds[layer["layer"]](**{k: v for k, v in layer.items() if k != "layer"})
                     for layer in values["network"]
                 )
+            values["augment"] = Augment(**values.get("augment", {}))
             return cls(**values)
         except (KeyError, TypeError, AttributeError) as error:
             raise UsageError(f"a recipe has an unknown or missing part: {error}") from None
+
+
+_SHARES = ("weight_decay", "label_smoothing", "averaging")
+
+
+def _number(name: str, value: str | float) -> float:
+    try:
+        return float(value)
+    except ValueError:
+        raise UsageError(f"--set {name}={value}: expected a number") from None
 
 
 def _file_sha256(origin: str) -> str:
@@ -211,91 +265,26 @@ def _file_sha256(origin: str) -> str:
 
 
 def _numbers(layer: Layer) -> list[str]:
-    return [name for name, value in asdict(layer).items() if isinstance(value, int)]
+    return [name for name, value in asdict(layer).items() if type(value) in (int, float)]
 
 
-def _values(name: str, text: str, places: int) -> list[int]:
+def _values(name: str, text: str, places: int) -> list[float]:
     try:
-        values = [int(part) for part in text.split(",")]
+        values = [float(part) if name == "rate" else int(part) for part in text.split(",")]
     except ValueError:
         values = []
-    if not values or min(values) < 1 or len(values) not in (1, places):
+    if not values or min(values) < (name not in _FROM_0) or len(values) not in (1, places):
+        what = (
+            "a share" if name == "rate" else f"a whole number of at least {name not in _FROM_0:d}"
+        )
         raise UsageError(
-            f"--set {name}={text}: expected a whole number of at least 1, or {places} of them "
+            f"--set {name}={text}: expected {what}, or {places} of them "
             f"with commas between, one for each hidden layer that has {name}"
         )
     return values * (places // len(values))
 
 
-@dataclass(frozen=True)
-class LayerRow:
-    """A row of a network's table: name, kind, output shape of one image, number of parameters."""
-
-    name: str
-    kind: str
-    output_shape: tuple[int, ...]
-    parameters: int
-
-
-def describe_layers(layers: tuple[Layer, ...], size: int = 28) -> list[LayerRow]:
-    """The table of a network's layers, for images of size x size pixels.
-
-    Args:
-        layers: From the image to the probabilities.
-        size: Pixels a side.
-
-    Returns:
-        A row for each layer; output shapes are (channels, height, width) or (features,).
-
-    Raises:
-        UsageError: The layers do not fit each other.
-    """
-    shape: tuple[int, ...] = (1, size, size)
-    rows: list[LayerRow] = []
-    counts: dict[str, int] = {}
-    for place, layer in enumerate(layers, start=1):
-        if not isinstance(layer, LAYERS):
-            raise UsageError(
-                f"layer {place} is {layer!r}; expected Conv, MaxPool, Flatten or Dense"
-            )
-        kind = type(layer).__name__
-        _check_values(layer, f"layer {place} ({kind})")
-        takes_vector = isinstance(layer, Dense)
-        if takes_vector != (len(shape) == 1):
-            needs = "a vector: put Flatten() before it" if takes_vector else "an image"
-            raise UsageError(f"layer {place} ({kind}) gets {shape}, and takes {needs}")
-        parameters = 0
-        if isinstance(layer, Dense):
-            parameters = (shape[0] + 1) * layer.units
-            shape = (layer.units,)
-        elif isinstance(layer, Flatten):
-            shape = (math.prod(shape),)
-        elif isinstance(layer, Conv):
-            parameters = (shape[0] * layer.kernel_size**2 + 1) * layer.filters
-            shape = (layer.filters, *(extent - layer.kernel_size + 1 for extent in shape[1:]))
-        else:
-            shape = (shape[0], *(extent // layer.pool_size for extent in shape[1:]))
-        if min(shape) < 1:
-            raise UsageError(f"layer {place} ({kind}) leaves nothing of the image: {shape}")
-        counts[kind] = counts.get(kind, 0) + 1
-        rows.append(LayerRow(f"{kind.lower()}_{counts[kind]}", kind, shape, parameters))
-    softmax = [getattr(layer, "activation", "") == "softmax" for layer in layers]
-    if not softmax or not softmax[-1] or any(softmax[:-1]) or not isinstance(layers[-1], Dense):
-        raise UsageError('the last layer, and no other, must be Dense(classes, "softmax")')
-    return rows
-
-
-_MOST = 100_000  # of units, filters or pixels: beyond it is a slip, and no memory would hold it
-
-
-def _check_values(layer: Layer, what: str) -> None:
-    choices = {"activation": get_args(Activation), "initializer": get_args(Initializer)}
-    for name, value in asdict(layer).items():
-        known = choices.get(name)
-        if known and value not in known:
-            raise UsageError(f"{what}: {name} is {value!r}; expected one of {', '.join(known)}")
-        if not known and (type(value) is not int or not 1 <= value <= _MOST):
-            raise UsageError(f"{what}: {name} is {value!r}; expected a whole number, 1 to {_MOST}")
+_FROM_0 = ("padding", "rate")
 
 
 def _mlp(*units: int) -> tuple[Layer, ...]:

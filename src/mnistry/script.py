@@ -1,9 +1,11 @@
 """A preset as a short Python script that spells out every step with the library's own API."""
 
 from dataclasses import fields
+from typing import Any
 
 from mnistry.errors import UsageError
-from mnistry.recipe import Conv, Layer, Recipe, describe_layers
+from mnistry.layers import Conv, Layer, describe_layers
+from mnistry.recipe import Recipe
 
 _TEMPLATE = '''\
 """{title}
@@ -38,7 +40,7 @@ recipe = Recipe(
     batch_size={batch_size},
     epochs={epochs},
     validation="{validation}",
-)
+{more})
 for row in mnistry.describe_layers(recipe.network):
     print(f"{{row.name:12}} {{row.output_shape!s:16}} {{row.parameters:9,}} parameters")
 # {parameters:,} parameters in all
@@ -72,6 +74,10 @@ _ONE_HOT = "y = mnistry.one_hot(y_train)  # (60000, 10) float32, a one at the di
 _SHOW = 'print("prepared", x.shape, x.dtype, x.min(), x.max(), y[:3].tolist())'
 
 
+_SELDOM = {"stride": 1, "padding": 0, "bias": True}  # numbers of layers that are left out
+_MORE = ("schedule", "weight_decay", "label_smoothing", "averaging", "augment")
+
+
 def write_script(recipe: Recipe) -> str:
     """The Python script of a preset: load, look, prepare, build, train, evaluate, predict, save.
 
@@ -80,7 +86,9 @@ def write_script(recipe: Recipe) -> str:
     """
     if callable(recipe.network):
         raise UsageError(f"{recipe.name}: is a script of yours already; expected a preset's name")
-    kinds = sorted({type(layer).__name__ for layer in recipe.network} | {"Recipe"})
+    kinds = {type(layer).__name__ for layer in recipe.network} | {"Recipe"}
+    if dict(_more(recipe)).get("augment"):
+        kinds.add("Augment")
     is_image = isinstance(recipe.network[0], Conv)
     steps = (
         _IMAGE if is_image else _FLAT,
@@ -90,14 +98,23 @@ def write_script(recipe: Recipe) -> str:
     )
     return _TEMPLATE.format(
         title=f"{recipe.name}: {recipe.source}.".replace("..", "."),
-        names=", ".join(kinds),
+        names=", ".join(sorted(kinds)),
         prepare="\n".join(steps),
         layers="\n".join(f"        {_call(layer)}," for layer in recipe.network),
+        more="".join(f"    {name}={value!r},\n" for name, value in _more(recipe)),
         parameters=sum(row.parameters for row in describe_layers(recipe.network)),
         **{f.name: getattr(recipe, f.name) for f in fields(recipe) if f.name != "network"},
     )
 
 
+def _more(recipe: Recipe) -> list[tuple[str, Any]]:
+    """What no tutorial has, as far as the recipe does."""
+    plain = {f.name: f.default for f in fields(recipe)}
+    values = ((name, getattr(recipe, name)) for name in _MORE)
+    return [(name, value) for name, value in values if value != plain[name]]
+
+
 def _call(layer: Layer) -> str:
-    values = ", ".join(f"{f.name}={getattr(layer, f.name)!r}" for f in fields(layer))
+    shown = (f for f in fields(layer) if getattr(layer, f.name) != _SELDOM.get(f.name))
+    values = ", ".join(f"{f.name}={getattr(layer, f.name)!r}" for f in shown)
     return f"{type(layer).__name__}({values})".replace("'", '"')

@@ -4,6 +4,7 @@ import itertools
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mnistry import runfolder
+from mnistry.augment import augment
 from mnistry.backprop import WrittenGradient, can_write, flatten_parameters
 from mnistry.dataset import Dataset, DataSplits
 from mnistry.errors import ModelError
@@ -21,7 +23,7 @@ from mnistry.metrics import EPSILON
 from mnistry.model import build, logits_of
 from mnistry.optimizer import make_optimizer
 from mnistry.prepare import flatten, scale
-from mnistry.recipe import Recipe
+from mnistry.recipe import Augment, Recipe
 from mnistry.run import History, Run, check_history, fill_network, network_arrays
 
 _TELL_EVERY = 0.1  # seconds between two reports of progress
@@ -66,10 +68,13 @@ class Trainer:
             )
         self.parameters, self.gradient = flatten_parameters(self.trainable)
         self.optimizer = make_optimizer(recipe.optimizer, self.parameters, recipe.learning_rate)
-        self.written = can_write(self.network) and config["precision"] != "bfloat16"
+        plain = recipe.augment == Augment() and not recipe.label_smoothing
+        self.written = plain and can_write(self.network) and config["precision"] != "bfloat16"
         self.bfloat16 = not self.written and _use_bfloat16(config["precision"], self.device)
         self.config["precision"] = "bfloat16" if self.bfloat16 else "float32"
         self.probabilities = torch.empty(len(train), self.classes, device=self.device)
+        self.average = self.parameters.clone() if recipe.averaging else None
+        self.steps = recipe.epochs * -(-len(train) // recipe.batch_size)
 
     def _on_device(self, dataset: Dataset) -> tuple[Tensor, Tensor]:  # (n, 784), (n,)
         images = torch.from_numpy(scale(flatten(dataset.images))).to(self.device)
@@ -103,7 +108,8 @@ class Trainer:
         loss, accuracy = _figures(self.probabilities, self.labels[order])
         record = {"epoch": number, "loss": loss, "accuracy": accuracy}
         if self.validation:
-            record["val_loss"], record["val_accuracy"] = self._score(*self.validation)
+            with self._averaged():
+                record["val_loss"], record["val_accuracy"] = self._score(*self.validation)
         weights = (t for t in self.network.state_dict().values() if t.is_floating_point())
         if not (np.isfinite([*record.values()]).all() and all(t.isfinite().all() for t in weights)):
             raise ModelError(
@@ -131,7 +137,7 @@ class Trainer:
                     torch.index_select(self.images, 0, indices, out=x)
                     torch.index_select(one_hot, 0, indices, out=y)
                     gradient(x, y, probabilities)
-                    self.optimizer.step(self.parameters, self.gradient)
+                    self._update()
                     done += batch
             yield done
 
@@ -142,11 +148,13 @@ class Trainer:
         done = 0
         for indices, probabilities in steps:
             x, y = self.images[indices].view(-1, 1, 28, 28), self.labels[indices]
+            x = augment(x, self.recipe.augment)
             self.gradient.zero_()
             try:
                 with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
                     logits = self.network(x)
-                loss = F.cross_entropy(logits.float(), y)
+                smoothing = self.recipe.label_smoothing
+                loss = F.cross_entropy(logits.float(), y, label_smoothing=smoothing)
                 (loss * scale_).backward()
             except Exception as error:  # whatever a user's own network raises
                 if is_out_of_memory(error):
@@ -156,10 +164,37 @@ class Trainer:
                     f"{type(error).__name__}: {error}"
                 ) from error
             with torch.no_grad():
-                self.optimizer.step(self.parameters, self.gradient)
+                self._update()
                 probabilities.copy_(logits.float().softmax(1))
             done += len(y)
             yield done
+
+    def _update(self) -> None:
+        """One step of the optimiser, with what belongs to it."""
+        recipe, taken = self.recipe, self.optimizer.steps
+        rate = recipe.learning_rate
+        if recipe.schedule == "one-cycle":
+            rate *= one_cycle((taken + 1) / (self.steps + 1))
+        self.optimizer.learning_rate = rate
+        if recipe.weight_decay:
+            self.parameters.mul_(1 - rate * recipe.weight_decay)
+        self.optimizer.step(self.parameters, self.gradient)
+        if self.average is not None:
+            decay = min(recipe.averaging, (1 + taken) / (10 + taken))  # the first weights fade soon
+            self.average.lerp_(self.parameters, 1 - decay)
+
+    @contextmanager
+    def _averaged(self) -> Iterator[None]:
+        """Within it the network has its averaged weights, if they are averaged."""
+        if self.average is None:
+            yield
+            return
+        own = self.parameters.clone()
+        self.parameters.copy_(self.average)
+        try:
+            yield
+        finally:
+            self.parameters.copy_(own)
 
     def _score(self, images: Tensor, labels: Tensor) -> tuple[float, float]:
         parts = images.view(-1, 1, 28, 28).split(_SCORE_BATCH)
@@ -171,6 +206,8 @@ class Trainer:
         arrays = {f"network.{name}": a for name, a in network_arrays(self.network).items()}
         for name, tensor in self.optimizer.state.items():
             arrays[f"optimizer.{name}"] = tensor.cpu().numpy()
+        if self.average is not None:
+            arrays["optimizer.average"] = self.average.cpu().numpy()
         notes = {"history": json.dumps(self.history), "steps": str(self.optimizer.steps)}
         runfolder.write_arrays(path, arrays, notes)
 
@@ -179,10 +216,12 @@ class Trainer:
         arrays, notes = runfolder.read_arrays(path)
         network = {n.removeprefix("network."): a for n, a in arrays.items() if n[0] == "n"}
         state = {n.removeprefix("optimizer."): a for n, a in arrays.items() if n[0] == "o"}
-        expected = {name: t.cpu().numpy() for name, t in self.optimizer.state.items()}
-        runfolder.check_arrays(path, state, expected)
+        kept = dict(self.optimizer.state)
+        if self.average is not None:
+            kept["average"] = self.average
+        runfolder.check_arrays(path, state, {name: t.cpu().numpy() for name, t in kept.items()})
         fill_network(self.network, network, path)
-        for name, tensor in self.optimizer.state.items():
+        for name, tensor in kept.items():
             tensor.copy_(torch.from_numpy(state[name]))
         try:
             steps, history = int(notes["steps"]), json.loads(notes["history"])
@@ -197,10 +236,17 @@ class Trainer:
 
     def finish(self) -> Run:
         """The trained network, on the CPU, in memory of its own."""
+        if self.average is not None:
+            self.parameters.copy_(self.average)
         for parameter in self.trainable:
             parameter.data = parameter.data.clone()
             parameter.grad = None
         return Run(self.recipe, self.network.cpu().eval(), self.history, self.config)
+
+
+def one_cycle(share: float) -> float:
+    """The rate by its peak after a share of all steps: up for a fifth of them, down to 0."""
+    return min(share / 0.2, (1 - share) / 0.8)
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -18,15 +18,8 @@ import torch
 from mnistry import runfolder
 from mnistry.dataset import Data, DataSplits, as_splits
 from mnistry.errors import ModelError, UsageError
-from mnistry.recipe import (
-    Device,
-    Optimizer,
-    Precision,
-    Recipe,
-    Validation,
-    describe_layers,
-    load_recipe,
-)
+from mnistry.layers import describe_layers
+from mnistry.recipe import Device, Optimizer, Precision, Recipe, Validation, load_recipe
 from mnistry.run import Run, data_of, load_own_data, recipe_of
 from mnistry.trainer import Progress, Trainer, is_out_of_memory
 from mnistry.version import __version__

@@ -189,8 +189,9 @@ def _steps(
     preset: str, images: np.ndarray[Any, Any], labels: np.ndarray[Any, Any], classes: int
 ) -> list[Step]:
     """A preset's preparation, one step after the other."""
+    from mnistry.layers import Conv
     from mnistry.prepare import add_channel, flatten, one_hot, scale
-    from mnistry.recipe import Conv, load_recipe
+    from mnistry.recipe import load_recipe
 
     recipe = load_recipe(preset)
     is_image = callable(recipe.network) or isinstance(recipe.network[0], Conv)

@@ -6,7 +6,8 @@ import typer
 
 from mnistry.cli.console import Json, say, say_json, table
 from mnistry.errors import UsageError
-from mnistry.recipe import PRESETS, LayerRow, Recipe, describe_layers, load_recipe
+from mnistry.layers import LayerRow, describe_layers
+from mnistry.recipe import PRESETS, Recipe, load_recipe
 
 Spec = Annotated[str, typer.Argument(help="A preset, or FILE.py:NAME for one of your own.")]
 
@@ -49,6 +50,8 @@ def describe_network(recipe: Recipe) -> str:
         "MaxPool": "max-pool {pool_size}x{pool_size}",
         "Flatten": "flatten",
         "Dense": "dense {units}",
+        "BatchNorm": "batch norm",
+        "Dropout": "dropout {rate:g}",
     }
     return ", ".join(words[type(layer).__name__].format(**vars(layer)) for layer in recipe.network)
 
@@ -56,7 +59,8 @@ def describe_network(recipe: Recipe) -> str:
 def summary(
     recipe: Spec,
     set_: Annotated[
-        list[str] | None, typer.Option("--set", help="A number of the network: units=128.")
+        list[str] | None,
+        typer.Option("--set", help="A number of the network, as for train: units=128."),
     ] = None,
     json: Json = False,
 ) -> None:

@@ -54,7 +54,12 @@ def train(
     ] = None,
     set_: Annotated[
         list[str] | None,
-        typer.Option("--set", help="A number of the network: units=128, or units=32,64."),
+        typer.Option(
+            "--set",
+            help="A number of the network, units=128 or units=32,64, or of the training: "
+            "schedule, weight_decay, label_smoothing, averaging, and how far images are changed "
+            "at random: shift, rotate, scale, shear, elastic, stroke, cutout.",
+        ),
     ] = None,
     seed: Annotated[
         int,

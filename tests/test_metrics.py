@@ -12,7 +12,9 @@ from mnistry.metrics import (
     accuracy_score,
     confusion_matrix,
     cross_entropy_loss,
+    mcnemar_test,
     mean_and_deviation,
+    mean_interval,
     recall_score,
     wilson_interval,
 )
@@ -175,3 +177,49 @@ def test_deviation_of_one_value_is_not_a_number() -> None:
 def test_mean_of_nothing_is_refused() -> None:
     with pytest.raises(UsageError, match=r"expected .* n at least 1"):
         mean_and_deviation([])
+
+
+@pytest.mark.parametrize(
+    ("n", "quantile"), [(2, 12.7062), (3, 4.3027), (5, 2.7764), (20, 2.0930), (121, 1.9799)]
+)
+def test_the_interval_of_a_mean_is_students(n: int, quantile: float) -> None:
+    values = [*range(n)]
+    mean, deviation = mean_and_deviation(values)
+    low, high = mean_interval(values)
+    assert (low + high) / 2 == pytest.approx(mean)
+    assert (high - low) / 2 == pytest.approx(quantile * deviation / math.sqrt(n), rel=2e-5)
+    assert mean_interval(values, 0.5)[0] > low
+
+
+def test_the_interval_of_a_mean_needs_two_values() -> None:
+    for values, confidence in (([1.0], 0.95), ([], 0.95), ([1.0, 2.0], 1.0)):
+        with pytest.raises(UsageError, match="expected"):
+            mean_interval(values, confidence)
+
+
+@pytest.mark.parametrize(
+    ("mine", "yours", "p"),
+    [  # the binomial distribution's tails, by hand
+        (0, 0, 1.0),
+        (5, 5, 1.0),
+        (1, 0, 1.0),
+        (8, 0, 2 / 2**8),
+        (9, 1, 2 * (1 + 10) / 2**10),
+        (1, 9, 2 * (1 + 10) / 2**10),
+        (12, 3, 2 * (1 + 15 + 105 + 455) / 2**15),
+    ],
+)
+def test_mcnemar_counts_what_one_alone_reads_right(mine: int, yours: int, p: float) -> None:
+    both = 10
+    y_true = [1] * (mine + yours + 2 * both)
+    first = [1] * mine + [0] * yours + [1] * both + [0] * both
+    second = [0] * mine + [1] * yours + [1] * both + [2] * both
+    assert mcnemar_test(y_true, first, second) == pytest.approx(p)
+
+
+def test_mcnemar_of_very_many_images() -> None:
+    y_true = [0] * 10_000
+    assert mcnemar_test(y_true, [0] * 5_000 + [1] * 5_000, [1] * 5_000 + [0] * 5_000) == 1.0
+    assert 0 <= mcnemar_test(y_true, [0] * 10_000, [1] * 10_000) < 1e-300
+    with pytest.raises(UsageError, match="expected 10000, as y_true has"):
+        mcnemar_test(y_true, y_true, [0])

@@ -203,3 +203,71 @@ def mean_and_deviation(values: Iterable[float]) -> tuple[float, float]:
     if array.ndim != 1 or not array.size:
         raise UsageError(f"values has shape {array.shape}; expected (n,) numbers, n at least 1")
     return float(array.mean()), float(array.std(ddof=1)) if len(array) > 1 else math.nan
+
+
+def mean_interval(values: Iterable[float], confidence: float = 0.95) -> tuple[float, float]:
+    """Computes the interval in which the mean of many more such values lies: Student's (1908).
+
+    >>> low, high = mean_interval([98.6, 98.7, 98.8])
+    >>> f"{low:.2f} {high:.2f}"
+    '98.45 98.95'
+
+    Args:
+        values: n numbers, at least two: one figure of n runs, for instance.
+        confidence: The probability that the interval holds the mean, between 0 and 1.
+
+    Returns:
+        The lower and the upper bound, in the unit of the values.
+
+    Raises:
+        UsageError: There are less than two values, or the confidence is out of range.
+    """
+    numbers = list(values)
+    mean, deviation = mean_and_deviation(numbers)
+    if len(numbers) < 2:
+        raise UsageError("values has shape (1,); expected (n,) numbers, n at least 2")
+    if not 0 < confidence < 1:
+        raise UsageError(f"confidence is {confidence}; expected a number between 0 and 1")
+    half = _t_quantile(confidence, len(numbers) - 1) * deviation / math.sqrt(len(numbers))
+    return mean - half, mean + half
+
+
+def _t_quantile(confidence: float, freedom: int) -> float:
+    """What Student's t stays within, either way, with that probability."""
+    # With t = sqrt(freedom) tan(angle) its density is a power of the cosine.
+    angle = np.linspace(0, math.pi / 2, 100_001)
+    density = np.cos(angle) ** (freedom - 1)
+    mass = np.concatenate([[0.0], np.cumsum(density[1:] + density[:-1])])
+    return math.sqrt(freedom) * math.tan(float(np.interp(confidence, mass / mass[-1], angle)))
+
+
+def mcnemar_test(y_true: ArrayLike, first: ArrayLike, second: ArrayLike) -> float:
+    """Computes how probable such a difference is between two models that are equally good.
+
+    McNemar's exact test (1947): of the images that one model alone reads right, each would be the
+    first's or the second's as by the toss of a coin. A small value says that one is better.
+
+    >>> mcnemar_test([0, 1, 2, 3, 4, 5], [0, 1, 2, 3, 4, 5], [9, 9, 9, 9, 9, 5])
+    0.0625
+
+    Args:
+        y_true: (n,) whole numbers: the labels.
+        first: (n,) whole numbers: what the first model read.
+        second: (n,) whole numbers: what the second model read, on the same images.
+
+    Returns:
+        The two-sided p-value, 0 to 1.
+
+    Raises:
+        UsageError: The three are empty, not whole numbers, or not of one length.
+    """
+    true, one = _pair(y_true, first)
+    _, other = _pair(y_true, second)
+    right, also_right = one == true, other == true
+    mine, yours = int((right & ~also_right).sum()), int((also_right & ~right).sum())
+    fewer, total = min(mine, yours), mine + yours
+    ways, tail = 1, 0  # to choose k of them, and the sum of these up to `fewer`
+    for k in range(fewer + 1):
+        tail += ways
+        ways = ways * (total - k) // (k + 1)
+    return min(1.0, 2 * tail / (1 << total))

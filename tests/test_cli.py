@@ -5,6 +5,7 @@ import json
 import os
 import pty
 import random
+import re
 import select
 import shutil
 import signal
@@ -345,6 +346,10 @@ def test_train_evaluate_predict(place: Path, mnistry: Mnistry):
     assert "digits test: 50 images" in out
     assert "95% interval" in out
     assert Path("runs/vidhya-mlp-1/mistakes.png").exists()
+    code, shifted, _ = mnistry("evaluate", "runs/vidhya-mlp-1", "--shifts", 1)
+    assert code == 0
+    assert re.search(r"loss +[\d.]+", shifted)[0] != re.search(r"loss +[\d.]+", out)[0]
+    assert mnistry("evaluate", "runs/vidhya-mlp-1", "--shifts", 5)[0] == 2
 
 
 def test_train_json(place: Path, mnistry: Mnistry):

@@ -526,3 +526,16 @@ def test_the_next_free_folder_is_taken(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert [run.save(), run.save()] == [Path("runs/nvidia-mlp-1"), Path("runs/nvidia-mlp-2")]
+
+
+def test_the_mean_over_shifts() -> None:
+    run = train("vidhya-mlp", data=DATA, epochs=2)
+    image = DATA[1][0][:3]
+    moved = [np.roll(image, (y, x), (1, 2)) for y in (-1, 0, 1) for x in (-1, 0, 1)]
+    expected = np.mean([run.predict(part) for part in moved], axis=0)
+    np.testing.assert_allclose(run.predict(image, shifts=1), expected, rtol=1e-5, atol=1e-7)
+    np.testing.assert_array_equal(run.predict(image, shifts=0), run.predict(image))
+    assert run.evaluate(DATA, shifts=1).loss != run.evaluate(DATA).loss
+    for shifts in (-1, 5, 1.0, True):
+        with pytest.raises(UsageError, match="shifts is"):
+            run.predict(image, shifts=shifts)  # type: ignore[arg-type]

@@ -1,5 +1,7 @@
 """A run: a trained network with its recipe and history, to evaluate, predict, save and load."""
 
+import functools
+import itertools
 import os
 import sys
 from collections.abc import Callable, Mapping
@@ -24,6 +26,7 @@ from mnistry.recipe import Recipe
 History = list[dict[str, float]]
 
 _MOST = sys.float_info.max  # a history's numbers are finite
+_MOST_SHIFTS = 4  # pixels: the margin around MNIST's digits, which are moved round about
 _BATCH = 1000  # images at a time: large enough to be fast, small enough for any network
 
 
@@ -53,34 +56,46 @@ class Run:
         """The name of each class, in the order of the probabilities."""
         return tuple(self.config["data"]["classes"])
 
-    def predict(self, images: ArrayLike) -> NDArray[np.float32]:
+    def predict(self, images: ArrayLike, shifts: int = 0) -> NDArray[np.float32]:
         """The probability of each class for each image.
 
         Args:
             images: (28, 28), (784,), (n, 28, 28), (n, 784), (n, 1, 28, 28) or (n, 28, 28, 1);
                 uint8 0..255 or float 0..1; light ink on a dark ground, as MNIST's.
+            shifts: 0..4: each image is also read moved by up to so many pixels, across and down,
+                and the mean of all (2 shifts + 1)^2 answers is given: test-time averaging.
 
         Returns:
             (n, classes) float32; each row adds up to 1. One image gives one row.
 
         Raises:
-            UsageError: Images of another shape, dtype or range.
+            UsageError: Images of another shape, dtype or range, or `shifts` out of range.
         """
+        if type(shifts) is not int or not 0 <= shifts <= _MOST_SHIFTS:
+            raise UsageError(f"shifts is {shifts!r}; expected a whole number, 0 to {_MOST_SHIFTS}")
         array = as_images(images)
+        moves = [*itertools.product(range(-shifts, shifts + 1), repeat=2)]
         rows = []
         for part in np.split(array, range(_BATCH, len(array), _BATCH)):
-            pixels = torch.from_numpy(scale(part).copy())  # may be turned, or read-only
-            rows.append(logits_of(self.network, pixels.unsqueeze(1)).softmax(1).numpy())
+            pixels = torch.from_numpy(scale(part).copy()).unsqueeze(1)  # may be turned, read-only
+            answers = [
+                logits_of(self.network, pixels.roll(move, (2, 3))).softmax(1) for move in moves
+            ]
+            rows.append(torch.stack(answers).mean(0).numpy())
         return np.concatenate(rows)
 
     def evaluate(
-        self, data: Data | None = None, data_dir: str | os.PathLike[str] | None = None
+        self,
+        data: Data | None = None,
+        data_dir: str | os.PathLike[str] | None = None,
+        shifts: int = 0,
     ) -> Report:
         """Scores the run on test images.
 
         Args:
             data: As `train` takes it; what the run was trained on if left out.
             data_dir: Where the public data set lies, as for `load_data`.
+            shifts: As `predict` takes it.
 
         Raises:
             MnistryError: The data cannot be had, or has other classes; or it is the run's own and
@@ -92,7 +107,8 @@ class Run:
                 f"{splits.name}: has the classes {', '.join(splits.test.classes)}; expected those "
                 f"that the run was trained on, {', '.join(self.classes)}"
             )
-        return evaluate(self.predict, splits.test, f"{splits.name} test")
+        predict = functools.partial(self.predict, shifts=shifts)
+        return evaluate(predict, splits.test, f"{splits.name} test")
 
     def load_data(
         self,

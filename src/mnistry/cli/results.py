@@ -45,6 +45,15 @@ def evaluate(
             help="Where the pictures go; the run folder, or for other data one in it, if left out.",
         ),
     ] = None,
+    shifts: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            max=4,
+            metavar="N",
+            help="Read each image also moved by up to N pixels, and take the mean.",
+        ),
+    ] = 0,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -53,12 +62,13 @@ def evaluate(
     \b
     mnistry evaluate runs/nvidia-mlp-1
     mnistry evaluate runs/nvidia-mlp-1 --json
+    mnistry evaluate runs/nvidia-mlp-1 --shifts 1
     """
     from mnistry.run import load_run
 
     trained = load_run(run)
     splits = _test_data(trained, data, data_dir, quiet)
-    report = trained.evaluate(splits)
+    report = trained.evaluate(splits, shifts=shifts)
     own = splits.sha256 == trained.config["data"]["sha256"]
     pictures = draw_report(report, splits, out or (run if own else run / splits.name))
     if json:

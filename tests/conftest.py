@@ -3,7 +3,12 @@
 import os
 from pathlib import Path
 
+import hypothesis
 import pytest
+
+# A busy machine is slow: how long an example takes says nothing about the code.
+hypothesis.settings.register_profile("mnistry", deadline=None)
+hypothesis.settings.load_profile("mnistry")
 
 
 def _place(variable: str, holds: str) -> Path:

@@ -260,7 +260,7 @@ cells = st.sampled_from(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     text=st.text(max_size=40)
     | st.lists(

@@ -68,7 +68,7 @@ def test_the_default_learning_rate_is_one_over_the_largest_curvature() -> None:
 number = st.floats(-1e6, 1e6).map(lambda value: round(value, 3))
 
 
-@settings(deadline=None, max_examples=12)
+@settings(max_examples=12)
 @given(st.lists(st.tuples(number, number), min_size=2, max_size=20))
 def test_descent_and_closed_form_agree_with_numpy(points: list[tuple[float, float]]) -> None:
     x, y = np.array(points).T
@@ -243,7 +243,7 @@ def test_read_points_refuses_what_is_no_text_file(tmp_path: Path) -> None:
         read_points(large)
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(st.binary(max_size=60))
 def test_read_points_never_fails_otherwise(tmp_path_factory, data: bytes) -> None:
     path = tmp_path_factory.mktemp("any") / "points"

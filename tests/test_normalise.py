@@ -5,7 +5,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import mnistry
@@ -23,7 +23,6 @@ def box(image: np.ndarray) -> tuple[int, int]:
     return rows[-1] - rows[0] + 1, columns[-1] - columns[0] + 1
 
 
-@settings(deadline=None)
 @given(st.integers(1, 300), st.integers(1, 300), st.integers(0, 40), st.integers(1, 255), st.data())
 def test_the_geometry_is_mnists(height, width, margin, brightest, data) -> None:
     rng = np.random.default_rng(data.draw(st.integers(0, 99)))

@@ -148,7 +148,7 @@ def test_any_file_gives_arrays_or_an_error(
 
 
 @pytest.mark.slow
-@settings(max_examples=10_000, deadline=None)
+@settings(max_examples=10_000)
 @given(data=st.data())
 def test_many_files_give_arrays_or_an_error(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject

@@ -286,14 +286,14 @@ def mutated(data: st.DataObject) -> None:
     assert grey.ndim == 2
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.data())
 def test_any_bytes_give_an_image_or_an_error(data: st.DataObject) -> None:
     mutated(data)
 
 
 @pytest.mark.slow
-@settings(max_examples=10_000, deadline=None)
+@settings(max_examples=10_000)
 @given(st.data())
 def test_many_bytes_give_an_image_or_an_error(data: st.DataObject) -> None:
     mutated(data)

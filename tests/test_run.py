@@ -415,7 +415,6 @@ def _fuzz(fuzzed: Path, name: str, mutate: Callable[[bytes], bytes]) -> None:
 
 
 _SETTINGS: dict[str, Any] = {
-    "deadline": None,
     "suppress_health_check": [HealthCheck.function_scoped_fixture],
 }
 

@@ -21,7 +21,18 @@ PACKAGE = Path(mnistry.__file__).parent
 TESTS = Path(__file__).parent
 
 PUBLIC = {
-    *("PRESETS", "Conv", "DataError", "DataSplits", "Dataset", "Dense", "DependencyError"),
+    *(
+        "PRESETS",
+        "Augment",
+        "BatchNorm",
+        "Conv",
+        "DataError",
+        "Dropout",
+        "DataSplits",
+        "Dataset",
+        "Dense",
+        "DependencyError",
+    ),
     *("Flatten", "MaxPool", "MnistryError", "ModelError", "NetworkError", "Progress", "Recipe"),
     *("Report", "Run", "StorageError", "UsageError", "__version__", "add_channel"),
     *("describe_layers", "draw_confusion", "draw_curves", "draw_descent", "draw_grid"),

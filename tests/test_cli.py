@@ -538,7 +538,7 @@ BAD = [  # the arguments, the exit code, and a part of the one line that says wh
     ("summary nvidia-mlp --set units", 2, "expected NAME=VALUE"),
     ("summary nvidia-mlp --set =3", 2, "expected NAME=VALUE"),
     ("summary nvidia-mlp --set rows=3", 2, "expected one of units"),
-    ("summary nvidia-mlp --set units=1,2,3", 2, "expected a whole number"),
+    ("summary nvidia-mlp --set units=1,2,3", 2, "expected a number, or 2 of them"),
     ("summary datumo-cnn --set kernel_size=40", 2, "leaves nothing of the image"),
     ("summary net.py:number", 2, "returned int"),
     ("summary net.py:fails", 2, "ValueError: two lines"),

@@ -18,6 +18,7 @@ from mnistry.errors import DataError, MnistryError, ModelError, UsageError
 from mnistry.recipe import Recipe
 from mnistry.run import Run, load_run
 from mnistry.runfolder import (
+    SCHEMA,
     CHECKPOINT,
     CONFIG,
     CURVES,
@@ -212,7 +213,7 @@ def test_a_run_on_arrays_cannot_find_them_again() -> None:
 def test_the_config_says_how_to_do_it_again(folders: Path, run: Run) -> None:
     config = json.loads((folders / "finished" / CONFIG).read_text())
     assert Recipe.from_dict(config["recipe"]) == run.recipe
-    assert config["schema"] == 1
+    assert config["schema"] == SCHEMA
     assert config["data"]["place"] == str(folders / "data")
     assert config["data"]["sha256"] == mnistry.load_dataset(folders / "data").sha256
     assert config["versions"]["mnistry"] == mnistry.__version__

@@ -153,14 +153,14 @@ def test_part_files_are_removed_and_nothing_else(tmp_path: Path) -> None:
     ("data", "words"),
     [
         (b"", "is damaged"),
-        (b'{"schema": 1', "is damaged"),
+        (b'{"schema": 2', "is damaged"),
         (b"\xff\xfe\x00", "is damaged"),
         (b"[" * 100_000, "is damaged"),
         (b"[]", "is no config of a run"),
         (b"3", "is no config of a run"),
         (b'{"seed": 1}', "is no config of a run"),
-        (b'{"schema": 2}', "has schema 2, and this version of mnistry reads 1"),
-        (b'{"schema": "1"}', "has schema '1'"),
+        (b'{"schema": 1}', "has schema 1, and this version of mnistry reads 2"),
+        (b'{"schema": "2"}', "has schema '2'"),
         (b'{"schema": []}', r"has schema \[\]"),
     ],
 )

@@ -42,7 +42,6 @@ _PLACES = {
         "UsageError",
     ),
     "evaluation": ("Report", "evaluate"),
-    "prepare": ("add_channel", "flatten", "one_hot", "scale"),
     "layers": (
         "BatchNorm",
         "Conv",
@@ -52,6 +51,7 @@ _PLACES = {
         "MaxPool",
         "describe_layers",
     ),
+    "prepare": ("add_channel", "flatten", "one_hot", "scale"),
     "recipe": ("Augment", "PRESETS", "Recipe", "load_recipe"),
     "run": ("Run", "load_run"),
     "trainer": ("Progress",),
@@ -80,21 +80,32 @@ if TYPE_CHECKING:
         UsageError,
     )
     from mnistry.evaluation import Report, evaluate
-    from mnistry.layers import Conv, Dense, Flatten, MaxPool, describe_layers
+    from mnistry.layers import (
+        BatchNorm,
+        Conv,
+        Dense,
+        Dropout,
+        Flatten,
+        MaxPool,
+        describe_layers,
+    )
     from mnistry.prepare import add_channel, flatten, one_hot, scale
-    from mnistry.recipe import PRESETS, Recipe, load_recipe
+    from mnistry.recipe import PRESETS, Augment, Recipe, load_recipe
     from mnistry.run import Run, load_run
     from mnistry.trainer import Progress
     from mnistry.training import resume, train
 
 __all__ = [
     "PRESETS",
+    "Augment",
+    "BatchNorm",
     "Conv",
     "DataError",
     "DataSplits",
     "Dataset",
     "Dense",
     "DependencyError",
+    "Dropout",
     "Flatten",
     "MaxPool",
     "MnistryError",

@@ -14,13 +14,11 @@ Source: the chain rule (Rumelhart, Hinton and Williams, 1986); figures in docs/d
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
-from mnistry.layers import Conv
 from mnistry.model import ConvLayer, DenseLayer
 
 _mask = torch.ops.aten.threshold_backward.grad_input  # gradient where the other is above a limit
@@ -146,18 +144,15 @@ def _places(kernel: int, pool: int) -> Tensor:
     return places.view(kernel * kernel, -1)
 
 
-_PLAIN = Conv(1, 1, "relu", "he_uniform")
-
-
 def can_write(network: nn.Module) -> bool:
     """Whether the gradient is written out for a network: the tutorials' kinds, on a CPU."""
     if not isinstance(network, nn.Sequential):
         return False
     parts = list(network)
     if parts and isinstance(parts[0], ConvLayer):
-        plain = replace(parts[0].spec, filters=1, kernel_size=1, initializer="he_uniform")
-        pooled = isinstance(parts[1], nn.MaxPool2d) and plain == _PLAIN
-        parts = parts[2:] if pooled else []
+        spec = parts[0].spec
+        plain = spec.activation == "relu" and spec.stride == 1 and not spec.padding and spec.bias
+        parts = parts[2:] if plain and isinstance(parts[1], nn.MaxPool2d) else []
     dense = parts[1:]
     return (
         bool(dense)

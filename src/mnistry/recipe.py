@@ -191,8 +191,7 @@ class Recipe:
                     f"{', '.join(sorted(('schedule', *_SHARES, *vars(Augment()))))}"
                 )
             for place, value in zip(places, _values(name, str(text), len(places)), strict=True):
-                kind = type(getattr(hidden[place], name))
-                hidden[place] = replace(hidden[place], **{name: kind(value)})
+                hidden[place] = replace(hidden[place], **{name: value})  # type: ignore[arg-type]
         return replace(self, network=(*hidden, self.network[-1]))
 
     def to_dict(self) -> dict[str, Any]:
@@ -269,22 +268,17 @@ def _numbers(layer: Layer) -> list[str]:
 
 
 def _values(name: str, text: str, places: int) -> list[float]:
+    """The numbers in "32,64"; the layers themselves check their range."""
     try:
-        values = [float(part) if name == "rate" else int(part) for part in text.split(",")]
+        values = [float(part) if "." in part else int(part) for part in text.split(",")]
     except ValueError:
         values = []
-    if not values or min(values) < (name not in _FROM_0) or len(values) not in (1, places):
-        what = (
-            "a share" if name == "rate" else f"a whole number of at least {name not in _FROM_0:d}"
-        )
+    if len(values) not in (1, places):
         raise UsageError(
-            f"--set {name}={text}: expected {what}, or {places} of them "
-            f"with commas between, one for each hidden layer that has {name}"
+            f"--set {name}={text}: expected a number, or {places} of them with commas between, "
+            f"one for each hidden layer that has {name}"
         )
     return values * (places // len(values))
-
-
-_FROM_0 = ("padding", "rate")
 
 
 def _mlp(*units: int) -> tuple[Layer, ...]:

@@ -25,7 +25,7 @@ import numpy as np
 from mnistry.errors import DependencyError, ModelError, StorageError, UsageError
 from mnistry.files import open_file, write_file
 
-SCHEMA = 1
+SCHEMA = 2
 CONFIG, HISTORY, CURVES = "config.json", "history.json", "curves.png"
 WEIGHTS, CHECKPOINT = "weights.safetensors", "checkpoint.safetensors"
 

@@ -201,13 +201,16 @@ class Trainer:
         logits = torch.cat([logits_of(self.network, part) for part in parts])
         return _figures(logits.softmax(1), labels)
 
+    def _state(self) -> dict[str, Tensor]:
+        """What an update remembers, beside the network."""
+        average = {} if self.average is None else {"average": self.average}
+        return self.optimizer.state | average
+
     def write(self, path: Path) -> None:
         """Writes everything that the next epoch depends on."""
         arrays = {f"network.{name}": a for name, a in network_arrays(self.network).items()}
-        for name, tensor in self.optimizer.state.items():
+        for name, tensor in self._state().items():
             arrays[f"optimizer.{name}"] = tensor.cpu().numpy()
-        if self.average is not None:
-            arrays["optimizer.average"] = self.average.cpu().numpy()
         notes = {"history": json.dumps(self.history), "steps": str(self.optimizer.steps)}
         runfolder.write_arrays(path, arrays, notes)
 
@@ -216,12 +219,10 @@ class Trainer:
         arrays, notes = runfolder.read_arrays(path)
         network = {n.removeprefix("network."): a for n, a in arrays.items() if n[0] == "n"}
         state = {n.removeprefix("optimizer."): a for n, a in arrays.items() if n[0] == "o"}
-        kept = dict(self.optimizer.state)
-        if self.average is not None:
-            kept["average"] = self.average
-        runfolder.check_arrays(path, state, {name: t.cpu().numpy() for name, t in kept.items()})
+        expected = {name: t.cpu().numpy() for name, t in self._state().items()}
+        runfolder.check_arrays(path, state, expected)
         fill_network(self.network, network, path)
-        for name, tensor in kept.items():
+        for name, tensor in self._state().items():
             tensor.copy_(torch.from_numpy(state[name]))
         try:
             steps, history = int(notes["steps"]), json.loads(notes["history"])

@@ -48,10 +48,8 @@ def evaluate(
     shifts: Annotated[
         int,
         typer.Option(
-            min=0,
-            max=4,
             metavar="N",
-            help="Read each image also moved by up to N pixels, and take the mean.",
+            help="Read each image also moved by up to N pixels, 0 to 4, and take the mean.",
         ),
     ] = 0,
     json: Json = False,

@@ -21,7 +21,7 @@ from mnistry.pen.hand import Indices, draw, draw_hands
 from mnistry.pen.ink import ink
 from mnistry.pen.letterforms import LETTERFORMS, OTHERS
 from mnistry.pen.others import write_others
-from mnistry.pen.settings import CLASSES, PenSet, Style, What
+from mnistry.pen.settings import CLASSES, PenSet, What
 
 _CHUNK = 200  # writers
 _PART = 7_000  # images of them
@@ -96,8 +96,7 @@ class Chunk:
     """What some writers are to write."""
 
     what: What
-    style: Style
-    seed: int
+    settings: PenSet
     place: tuple[int, int, int]
     """0 to train on or 1 to test on; which block of writers; which part of what they write."""
     writers: int
@@ -110,8 +109,9 @@ class Chunk:
     def write(self) -> NDArray[np.uint8]:
         """Write it: (n, 28, 28)."""
         forms = LETTERFORMS if self.what == "digits" else OTHERS
-        hands = draw_hands(_rng(self.seed, *self.place[:2]), self.writers, self.style, forms)
-        rng = _rng(self.seed, *self.place)
+        seed, style = self.settings.seed, self.settings.style
+        hands = draw_hands(_rng(seed, *self.place[:2]), self.writers, style, forms)
+        rng = _rng(seed, *self.place)
         if self.what == "others":
             return write_others(rng, hands, self.who, self.labels)
         images = np.empty((len(self.labels), SIZE, SIZE), np.uint8)
@@ -138,17 +138,7 @@ def plan(settings: PenSet, what: What) -> list[Chunk]:
             for number, at in enumerate(range(start, stop, _PART)):
                 own = slice(at, min(at + _PART, stop))
                 place = part, block, number
-                chunks.append(
-                    Chunk(
-                        what,
-                        settings.style,
-                        settings.seed,
-                        place,
-                        size,
-                        who[own] - first,
-                        labels[own],
-                    )
-                )
+                chunks.append(Chunk(what, settings, place, size, who[own] - first, labels[own]))
     return chunks
 
 

@@ -18,11 +18,11 @@ from mnistry.errors import DataError, MnistryError, ModelError, UsageError
 from mnistry.recipe import Recipe
 from mnistry.run import Run, load_run
 from mnistry.runfolder import (
-    SCHEMA,
     CHECKPOINT,
     CONFIG,
     CURVES,
     HISTORY,
+    SCHEMA,
     WEIGHTS,
     read_arrays,
     write_arrays,

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mnistry.backprop import WrittenGradient, can_write, flatten_parameters
-from mnistry.layers import Conv, Dense, Flatten, Layer, MaxPool
+from mnistry.layers import BatchNorm, Conv, Dense, Dropout, Flatten, Layer, MaxPool
 from mnistry.model import build
 from mnistry.recipe import PRESETS, Recipe
 
@@ -19,6 +19,10 @@ def image_network(filters: int, kernel: int, pool: int, *units: int) -> tuple[La
         *(Dense(n) for n in units),
         Dense(10, "softmax"),
     )
+
+
+def plain(filters: int, kernel: int, stride: int = 1) -> Conv:
+    return Conv(filters, kernel, "linear", stride=stride, bias=False)
 
 
 NETWORKS: dict[str, tuple[Layer, ...]] = {
@@ -34,29 +38,57 @@ NETWORKS: dict[str, tuple[Layer, ...]] = {
     "pool 1": image_network(3, 3, 1, 12),
     "the kernel is the image": image_network(8, 28, 1, 12),
     "the pool is what is left": image_network(8, 25, 4, 12),
+    "linear, without a bias": (
+        *(Flatten(), Dense(12, "linear"), Dense(9, bias=False), Dense(10, "softmax", bias=False)),
+    ),
+    "a convolution alone": (plain(5, 4, 3), Flatten(), Dense(10, "softmax")),
+    "normalised": (
+        *(plain(6, 5, 2), BatchNorm(), plain(7, 4, 2), BatchNorm(), Flatten()),
+        *(Dense(20, "linear", bias=False), BatchNorm(), Dense(10, "softmax")),
+    ),
+    "convolutions in a row": (
+        *(plain(4, 3, 2), BatchNorm(), plain(5, 2), plain(3, 3, 3), BatchNorm(), Flatten()),
+        Dense(10, "softmax"),
+    ),
+    "normalised after a pool": (
+        *(Conv(4, 5), MaxPool(2), BatchNorm(), plain(6, 3), BatchNorm(), Flatten()),
+        Dense(10, "softmax"),
+    ),
+    "dense layers, normalised": (Flatten(), Dense(30, "linear"), BatchNorm(), Dense(10, "softmax")),
 }
 
 
 def compare(network: nn.Sequential, x: Tensor, labels: Tensor, scale: float = 1.0) -> None:
     """Asserts that loss gradients and probabilities agree with autograd's in float64."""
     exact = {n: p.detach().double().requires_grad_() for n, p in network.named_parameters()}
-    logits = torch.func.functional_call(network, exact, x.double().view(-1, 1, 28, 28))
+    running = {
+        n: b.double() if b.is_floating_point() else b.clone() for n, b in network.named_buffers()
+    }
+    images = x.double().view(-1, 1, 28, 28)
+    logits = torch.func.functional_call(network, exact | running, images)
     F.cross_entropy(logits, labels).backward()
 
     flatten_parameters(list(network.parameters()))
     written = WrittenGradient(network, len(x), scale)
     probabilities = torch.empty(len(x), logits.shape[1])
     one_hot = F.one_hot(labels, logits.shape[1]) * -written.scale
+    before = {name: buffer.clone() for name, buffer in network.named_buffers()}
     for _ in range(2):  # the buffers of the first call must not show in the second
+        for name, buffer in network.named_buffers():
+            buffer.copy_(before[name])
         written(x, one_hot, probabilities)
         torch.testing.assert_close(probabilities.double(), logits.softmax(1), rtol=1e-4, atol=1e-6)
         for name, parameter in network.named_parameters():
             wanted, found = exact[name].grad, parameter.grad
             assert wanted is not None
             assert found is not None
-            size = wanted.abs().max().item() or 1.0
+            size = max(wanted.abs().max().item(), 1e-2)
             difference = (found.double() - scale * wanted).abs().max().item()
             assert difference <= 2e-5 * scale * size, f"{name} differs by {difference / size}"
+        for name, buffer in network.named_buffers():
+            torch.testing.assert_close(
+                buffer.to(running[name].dtype), running[name], rtol=1e-5, atol=1e-6
+            )
 
 
 def built(network: tuple[Layer, ...], seed: int = 3) -> nn.Sequential:
@@ -151,7 +183,10 @@ class Own(nn.Module):
         build(Recipe("d", (Conv(3), MaxPool(), MaxPool(), Flatten(), Dense(10, "softmax")))),
         build(Recipe("e", (MaxPool(), Flatten(), Dense(10, "softmax")))),
         build(Recipe("f", (Conv(3, activation="linear"), *image_network(1, 3, 2)[1:]))),
-        build(Recipe("g", (Flatten(), Dense(9, "linear"), Dense(10, "softmax")))),
+        build(Recipe("g", (Conv(3, padding=1, bias=False), *NETWORKS["normalised"][1:]))),
+        build(Recipe("h", (plain(3, 3), BatchNorm("linear"), Flatten(), Dense(10, "softmax")))),
+        build(Recipe("i", (BatchNorm(), plain(3, 3), Flatten(), Dense(10, "softmax")))),
+        build(Recipe("j", (Flatten(), Dropout(), Dense(10, "softmax")))),
         build(PRESETS["vidhya-mlp"]).double(),
         build(PRESETS["vidhya-mlp"]).to("meta"),
         nn.Sequential(nn.Flatten(), nn.Linear(784, 10)),

@@ -1,30 +1,39 @@
 """Tests of mnistry.optimizer: Keras's arithmetic, written out in numpy."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from mnistry import optimizer
-from mnistry.errors import UsageError
-from mnistry.optimizer import make_optimizer
+from mnistry.optimizer import FlatOptimizer, make_optimizer
+from mnistry.recipe import PRESETS
 
 Floats = NDArray[np.float64]
 RATE = 0.01
 
 
-def adam(parameters: Floats, gradients: list[Floats], epsilon_last: bool = False) -> Floats:
+def adam(
+    parameters: Floats,
+    gradients: list[Floats],
+    epsilon_last: bool = False,
+    beta_1: float = 0.9,
+    beta_2: float = 0.999,
+) -> Floats:
     p, mean, square = parameters.copy(), 0.0, 0.0
     for step, g in enumerate(gradients, start=1):
-        mean = 0.9 * mean + 0.1 * g
-        square = 0.999 * square + 0.001 * g * g
-        correction = np.sqrt(1 - 0.999**step)
+        mean = beta_1 * mean + (1 - beta_1) * g
+        square = beta_2 * square + (1 - beta_2) * g * g
+        correction = np.sqrt(1 - beta_2**step)
         if epsilon_last:  # as PyTorch has it
-            p -= RATE / (1 - 0.9**step) * mean / (np.sqrt(square) / correction + 1e-7)
+            p -= RATE / (1 - beta_1**step) * mean / (np.sqrt(square) / correction + 1e-7)
         else:
-            p -= RATE * correction / (1 - 0.9**step) * mean / (np.sqrt(square) + 1e-7)
+            p -= RATE * correction / (1 - beta_1**step) * mean / (np.sqrt(square) + 1e-7)
     return p
 
 
@@ -38,6 +47,11 @@ def rmsprop(parameters: Floats, gradients: list[Floats], epsilon_last: bool = Fa
 
 def sgd(parameters: Floats, gradients: list[Floats]) -> Floats:
     return parameters - RATE * sum(gradients)
+
+
+def made(name: str, like: Tensor, **values: Any) -> FlatOptimizer:
+    recipe = replace(PRESETS["devto-mlp"], learning_rate=RATE, optimizer=name)  # type: ignore[arg-type]
+    return make_optimizer(replace(recipe, **values), like)
 
 
 RULES: dict[str, Callable[..., Floats]] = {"adam": adam, "rmsprop": rmsprop, "sgd": sgd}
@@ -54,7 +68,7 @@ def gradients_of_every_size(steps: int, n: int = 1003) -> Iterator[NDArray[np.fl
 
 def stepped(name: str, start: NDArray[np.float32], gradients: list[NDArray[np.float32]]) -> Floats:
     parameters = torch.from_numpy(start.copy())
-    rule = make_optimizer(name, parameters, RATE)
+    rule = made(name, parameters)
     for gradient in gradients:
         rule.step(parameters, torch.from_numpy(gradient * np.float32(rule.gradient_scale)))
     return parameters.numpy().astype(np.float64)
@@ -85,11 +99,25 @@ def test_steps_start_from_the_parameters_given(name: str) -> None:
     np.testing.assert_allclose(found, expected, atol=2e-6)
 
 
+@pytest.mark.parametrize("kernel", [("cpu",), ()])
+def test_adams_decays(kernel: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(optimizer, "ADAM_KERNEL", kernel)
+    gradients = list(gradients_of_every_size(9))
+    parameters = torch.zeros(1003)
+    rule = made("adam", parameters, beta_1=0.6, beta_2=0.8)
+    for gradient in gradients:
+        rule.step(parameters, torch.from_numpy(gradient))
+    exact = [g.astype(np.float64) for g in gradients]
+    expected = adam(np.zeros(1003), exact, beta_1=0.6, beta_2=0.8)
+    np.testing.assert_allclose(parameters.numpy(), expected, rtol=5e-4, atol=2e-6 * RATE)
+    assert np.abs(expected - adam(np.zeros(1003), exact)).max() > 0.1 * RATE
+
+
 @pytest.mark.parametrize("name", RULES)
 def test_the_state_is_all_that_it_remembers(name: str) -> None:
     gradients = [torch.from_numpy(g) for g in gradients_of_every_size(8)]
     whole = torch.ones(1003)
-    rule = make_optimizer(name, whole, RATE)
+    rule = made(name, whole)
     for gradient in gradients[:3]:
         rule.step(whole, gradient)
     kept = {part: tensor.numpy().copy() for part, tensor in rule.state.items()}
@@ -98,7 +126,7 @@ def test_the_state_is_all_that_it_remembers(name: str) -> None:
     for gradient in gradients[3:]:
         rule.step(whole, gradient)
 
-    other = make_optimizer(name, halved, RATE)
+    other = made(name, halved)
     assert other.state.keys() == kept.keys()
     other.steps = steps
     for part, tensor in other.state.items():
@@ -109,11 +137,6 @@ def test_the_state_is_all_that_it_remembers(name: str) -> None:
     assert torch.equal(whole, halved)
     for part, tensor in rule.state.items():
         assert torch.equal(tensor, other.state[part])
-
-
-def test_an_unknown_optimiser() -> None:
-    with pytest.raises(UsageError, match="'adagrad'; expected one of adam, rmsprop, sgd"):
-        make_optimizer("adagrad", torch.zeros(3), 0.1)
 
 
 @pytest.mark.parametrize("name", ["adam", "rmsprop"])
@@ -127,7 +150,7 @@ def test_devices_without_a_fused_kernel_do_the_same(
     for devices in (("cpu",), ()):
         monkeypatch.setattr(optimizer, "ADAM_KERNEL", devices)
         monkeypatch.setattr(optimizer, "ADAGRAD_KERNEL", devices)
-        rule, parameters = make_optimizer(name, start, 0.01), start.clone()
+        rule, parameters = made(name, start, learning_rate=0.01), start.clone()
         for gradient in gradients:
             rule.step(parameters, gradient * rule.gradient_scale)
         ends.append(parameters)

@@ -1,25 +1,30 @@
-"""The gradient of the tutorials' networks, written out by hand: what autograd does, in fewer steps.
+"""The gradient of small networks, written out by hand: what autograd does, in fewer steps.
 
 A tutorial's network is so small that on a CPU the bookkeeping between its operations costs more
 than the arithmetic. `WrittenGradient` does the same arithmetic in buffers made once: no graph, no
-allocation, no copy. Two choices carry most of it:
+allocation, no copy. Four choices carry most of it:
 
 - The gradient with respect to a large layer's input is computed transposed, (inputs, B): the
   matrix library is up to four times faster that way round. So is the softmax of (classes, B).
+- Images are kept as (channels, positions, B), so that a convolution is a gather of whole rows and
+  a product of two large matrices.
 - Convolution and pooling are one matrix product. Every window of the pooled image sees
   (kernel + pool - 1)^2 pixels, and each of the pool^2 places of the kernel in it is a row block
   of one larger kernel. The pooled output is the largest of the blocks.
+- The first layer's batch normalisation happens within its kernel: the mean and the variance of
+  what a kernel gives follow from the mean and the covariance of the windows.
 
 Source: the chain rule (Rumelhart, Hinton and Williams, 1986); figures in docs/design.md.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
-from mnistry.model import ConvLayer, DenseLayer
+from mnistry.model import BatchNormLayer, ConvLayer, DenseLayer
 
 _mask = torch.ops.aten.threshold_backward.grad_input  # gradient where the other is above a limit
 
@@ -28,7 +33,7 @@ _TURN_ABOVE = 2**16  # numbers in a kernel from which the transposed product is 
 
 
 class _Part(Protocol):
-    """A layer with its buffers for one batch size."""
+    """A layer with its buffers for one batch size; numbers of images are (B, n), in any layout."""
 
     def forward(self, x: Tensor) -> Tensor: ...
 
@@ -37,15 +42,16 @@ class _Part(Protocol):
 
 
 class _Dense:
-    """A dense layer: with ReLU, but for the last one."""
+    """A dense layer: with ReLU or without."""
 
-    def __init__(self, layer: DenseLayer, batch: int, is_first: bool, is_last: bool) -> None:
+    def __init__(self, layer: DenseLayer, is_first: bool, batch: int) -> None:
         inputs, units = layer.kernel.shape
-        assert layer.bias is not None
-        self.kernel, self.bias = layer.kernel.data, layer.bias.data
-        self.kernel_gradient = layer.kernel.grad
-        self.bias_gradient = layer.bias.grad.view(1, -1)  # type: ignore[union-attr]
-        self.is_first, self.is_last = is_first, is_last
+        self.kernel, self.kernel_gradient = layer.kernel.data, layer.kernel.grad
+        self.bias = self.bias_gradient = None
+        if layer.bias is not None:
+            self.bias = layer.bias.data
+            self.bias_gradient = layer.bias.grad.view(1, -1)  # type: ignore[union-attr]
+        self.is_first, self.relu = is_first, layer.spec.activation == "relu"
         self.ones = torch.ones(1, batch)
         self.output = torch.empty(batch, units)
         self.gradient = torch.empty(batch, units)
@@ -55,14 +61,18 @@ class _Dense:
 
     def forward(self, x: Tensor) -> Tensor:  # (B, inputs) -> (B, units)
         self.x = x
-        torch.addmm(self.bias, x, self.kernel, out=self.output)
-        return self.output if self.is_last else self.output.relu_()
+        if self.bias is None:
+            torch.mm(x, self.kernel, out=self.output)
+        else:
+            torch.addmm(self.bias, x, self.kernel, out=self.output)
+        return self.output.relu_() if self.relu else self.output
 
     def backward(self, gradient: Tensor) -> Tensor | None:  # (B, units) -> (B, inputs)
-        if not self.is_last:
+        if self.relu:
             gradient = _mask(gradient, self.output, 0, grad_input=self.gradient)
         torch.mm(self.x.t(), gradient, out=self.kernel_gradient)
-        torch.mm(self.ones, gradient, out=self.bias_gradient)
+        if self.bias_gradient is not None:
+            torch.mm(self.ones, gradient, out=self.bias_gradient)
         if self.is_first:
             return None
         if self.turned:
@@ -70,17 +80,173 @@ class _Dense:
         return torch.mm(gradient, self.kernel.t(), out=self.input_gradient)
 
 
+def _windows(channels: int, size: int, kernel: int, stride: int) -> Tensor:
+    """Which row of (channels * size^2, B) each window has: tap by tap, channel, then position."""
+    corner = torch.arange((size - kernel) // stride + 1) * stride
+    line = torch.arange(kernel)[:, None] + corner  # of each tap, at each position
+    pixel = line[:, None, None, :, None] * size + line[None, :, None, None, :]
+    return (torch.arange(channels)[:, None, None] * size * size + pixel).flatten()
+
+
+def _matrix(kernel: Tensor) -> Tensor:
+    """A view of a kernel as (filters, taps * channels)."""
+    return kernel.permute(0, 2, 3, 1).view(len(kernel), -1)
+
+
+class _Conv:
+    """A convolution without bias or padding, before a layer that gives it contiguous gradients."""
+
+    def __init__(self, layer: ConvLayer, size: int, is_first: bool, batch: int) -> None:
+        filters, channels, kernel, _ = layer.kernel.shape
+        self.kernel = _matrix(layer.kernel.data)
+        self.kernel_gradient = _matrix(layer.kernel.grad)  # type: ignore[arg-type]
+        self.rows = _windows(channels, size, kernel, layer.spec.stride)
+        self.is_first = is_first
+        taps = self.kernel.shape[1]
+        columns = len(self.rows) // taps * batch
+        self.windows = torch.empty(taps, columns)
+        self.output = torch.empty(filters, columns)
+        self.turned = torch.empty(taps, filters)
+        self.windows_gradient = torch.empty(0 if is_first else (taps, columns))
+        self.input_gradient = torch.empty(0 if is_first else (channels * size * size, batch))
+
+    def forward(self, x: Tensor) -> Tensor:  # (B, channels * size^2) -> (B, filters * positions)
+        rows = x.t().contiguous()
+        batch = rows.shape[1]
+        torch.index_select(rows, 0, self.rows, out=self.windows.view(-1, batch))
+        torch.mm(self.kernel, self.windows, out=self.output)
+        return self.output.view(-1, batch).t()
+
+    def backward(self, gradient: Tensor) -> Tensor | None:
+        gradient = gradient.t().reshape(len(self.kernel), -1)
+        torch.mm(self.windows, gradient.t(), out=self.turned)  # faster than the other way round
+        self.kernel_gradient.copy_(self.turned.t())
+        if self.is_first:
+            return None
+        torch.mm(self.kernel.t(), gradient, out=self.windows_gradient)
+        rows = self.windows_gradient.view(len(self.rows), -1)
+        return self.input_gradient.zero_().index_add_(0, self.rows, rows).t()
+
+
+class _BatchNorm:
+    """Batch normalisation and ReLU, of channels or of units."""
+
+    def __init__(self, layer: BatchNormLayer, features: int, batch: int) -> None:
+        self.layer, self.scale, self.shift = layer, layer.weight.data, layer.bias.data
+        shape = len(self.scale), features // len(self.scale) * batch
+        self.ones = torch.ones(shape[1])
+        self.normal = torch.empty(shape)
+        self.output = torch.empty(shape)
+        self.product = torch.empty(shape)
+        self.gradient = torch.empty(shape)
+
+    def forward(self, x: Tensor) -> Tensor:  # (B, features) -> (B, features)
+        batch, count = len(x), len(self.ones)
+        x = x.t().reshape(self.output.shape)
+        mean = torch.mv(x, self.ones).div_(count)
+        torch.sub(x, mean[:, None], out=self.normal)
+        torch.mul(self.normal, self.normal, out=self.product)
+        variance = torch.mv(self.product, self.ones).div_(count)
+        _remember(self.layer, mean, variance, count)
+        self.root = (variance + self.layer.eps).rsqrt_()
+        self.normal.mul_(self.root[:, None])
+        torch.addcmul(
+            self.shift[:, None], self.normal, self.scale[:, None], out=self.output
+        ).relu_()
+        return self.output.view(-1, batch).t()
+
+    def backward(self, gradient: Tensor) -> Tensor:
+        batch, count = len(gradient), len(self.ones)
+        gradient = gradient.t().reshape(self.output.shape)
+        gradient = _mask(gradient, self.output, 0, grad_input=self.gradient)
+        torch.mul(gradient, self.normal, out=self.product)
+        shift_gradient, scale_gradient = self.layer.bias.grad, self.layer.weight.grad
+        torch.mv(gradient, self.ones, out=shift_gradient)
+        torch.mv(self.product, self.ones, out=scale_gradient)
+        assert shift_gradient is not None
+        assert scale_gradient is not None
+        gradient.sub_(shift_gradient[:, None] / count)
+        gradient.addcmul_(self.normal, scale_gradient[:, None], value=-1 / count)
+        gradient.mul_((self.scale * self.root)[:, None])
+        return gradient.view(-1, batch).t()
+
+
+class _ConvNorm:
+    """The first layers of an image network: convolution, batch normalisation, ReLU."""
+
+    def __init__(self, layer: ConvLayer, norm: BatchNormLayer, batch: int) -> None:
+        filters, _, kernel, _ = layer.kernel.shape
+        self.kernel = _matrix(layer.kernel.data)
+        self.kernel_gradient = _matrix(layer.kernel.grad)  # type: ignore[arg-type]
+        self.norm, self.scale, self.shift = norm, norm.weight.data, norm.bias.data
+        self.rows = _windows(1, 28, kernel, layer.spec.stride)
+        self.taps = self.kernel.shape[1]
+        columns = len(self.rows) // self.taps * batch
+        self.transposed = torch.empty(28 * 28, batch)
+        self.windows = torch.ones(self.taps + 1, columns)  # the last row stands for a bias
+        self.folded = torch.empty(filters, self.taps + 1)
+        self.output = torch.empty(filters, columns)
+        self.gradient = torch.empty(filters, columns)
+
+    def forward(self, x: Tensor) -> Tensor:  # (B, 784) -> (B, filters * positions)
+        batch, columns = len(x), self.windows.shape[1]
+        self.transposed.copy_(x.t())
+        windows = self.windows[:-1].view(-1, batch)
+        torch.index_select(self.transposed, 0, self.rows, out=windows)
+        moments = torch.mm(self.windows, self.windows.t()).div_(columns)
+        self.mean = moments[:-1, -1]
+        covariance = moments[:-1, :-1] - torch.outer(self.mean, self.mean)
+        self.spread = self.kernel @ covariance
+        variance = (self.spread * self.kernel).sum(1)
+        self.means = self.kernel @ self.mean
+        _remember(self.norm, self.means, variance, columns)
+        self.root = (variance + self.norm.eps).rsqrt_()
+        factor = self.scale * self.root
+        torch.mul(self.kernel, factor[:, None], out=self.folded[:, :-1])
+        torch.sub(self.shift, factor * self.means, out=self.folded[:, -1])
+        torch.mm(self.folded, self.windows, out=self.output).relu_()
+        return self.output.view(-1, batch).t()
+
+    def backward(self, gradient: Tensor) -> Tensor | None:  # (B, filters * positions)
+        gradient = gradient.t().reshape(self.output.shape)
+        gradient = _mask(gradient, self.output, 0, grad_input=self.gradient)
+        folded = torch.mm(self.windows, gradient.t()).t()  # with respect to the folded kernel
+        kernel, shift = folded[:, :-1], folded[:, -1]
+        scale = ((kernel * self.kernel).sum(1) - self.means * shift) * self.root
+        self.norm.bias.grad.copy_(shift)  # type: ignore[union-attr]
+        self.norm.weight.grad.copy_(scale)  # type: ignore[union-attr]
+        # The kernel moves what it gives, and by its variance how large that counts.
+        kernel = kernel - torch.outer(shift, self.mean)
+        kernel.addcmul_(self.spread, (scale * self.root)[:, None], value=-1)
+        torch.mul(kernel, (self.scale * self.root)[:, None], out=self.kernel_gradient)
+        return None
+
+
+def _remember(layer: BatchNormLayer, mean: Tensor, variance: Tensor, count: int) -> None:
+    """The running figures, for after training; of a single number there are none."""
+    if count == 1:
+        return
+    assert layer.running_mean is not None
+    assert layer.running_var is not None
+    assert layer.num_batches_tracked is not None
+    assert layer.momentum is not None
+    layer.running_mean.lerp_(mean, layer.momentum)
+    layer.running_var.lerp_(variance * (count / (count - 1)), layer.momentum)
+    layer.num_batches_tracked += 1
+
+
 class _ConvPool:
     """The first layers of an image network: convolution, ReLU, max-pool, flatten."""
 
-    def __init__(self, layer: ConvLayer, pool: Any, batch: int, size: int = 28) -> None:
+    def __init__(self, layer: ConvLayer, pool: Any, batch: int) -> None:
         filters, _, kernel, _ = layer.kernel.shape
+        size = 28
         extent = (size - kernel + 1) // pool  # of the pooled image
         window = kernel + pool - 1
         assert layer.bias is not None
         self.filters, self.blocks, self.batch = filters, pool * pool, batch
-        self.kernel = layer.kernel.data.view(filters, kernel * kernel)
-        self.kernel_gradient = layer.kernel.grad.view(filters, kernel * kernel)  # type: ignore[union-attr]
+        self.kernel = _matrix(layer.kernel.data)
+        self.kernel_gradient = _matrix(layer.kernel.grad)  # type: ignore[arg-type]
         self.bias, self.bias_gradient = layer.bias.data.view(-1, 1), layer.bias.grad
         self.places = _places(kernel, pool)  # (kernel^2, pool^2 * window^2)
         corner = torch.arange(extent) * pool
@@ -145,22 +311,54 @@ def _places(kernel: int, pool: int) -> Tensor:
 
 
 def can_write(network: nn.Module) -> bool:
-    """Whether the gradient is written out for a network: the tutorials' kinds, on a CPU."""
+    """Whether the gradient is written out for a network: small ones as the presets', on a CPU."""
+    return _plan(network) is not None
+
+
+def _plan(network: nn.Module) -> list[Callable[[int], _Part]] | None:
+    """The parts of a network, each for a batch of any size; None where one is not written out."""
     if not isinstance(network, nn.Sequential):
-        return False
-    parts = list(network)
-    if parts and isinstance(parts[0], ConvLayer):
-        spec = parts[0].spec
-        plain = spec.activation == "relu" and spec.stride == 1 and not spec.padding and spec.bias
-        parts = parts[2:] if plain and isinstance(parts[1], nn.MaxPool2d) else []
-    dense = parts[1:]
-    return (
-        bool(dense)
-        and isinstance(parts[0], nn.Flatten)
-        and all(isinstance(layer, DenseLayer) and layer.spec.bias for layer in dense)
-        and all(layer.spec.activation == "relu" for layer in dense[:-1])  # type: ignore[union-attr]
-        and all(p.is_cpu and p.dtype == torch.float32 for p in network.parameters())
-    )
+        return None
+    if any(not p.is_cpu or p.dtype != torch.float32 for p in network.parameters()):
+        return None
+    layers = list(network)
+    if not layers or not isinstance(layers[-1], DenseLayer):
+        return None
+    plan: list[Callable[[int], _Part]] = []
+    size, features = 28, 28 * 28
+    while layers:
+        layer, first = layers.pop(0), not plan
+        following = layers[0] if layers else None
+        if isinstance(layer, nn.Flatten):
+            continue
+        if isinstance(layer, DenseLayer):
+            plan.append(partial(_Dense, layer, first))
+            features = layer.spec.units
+        elif isinstance(layer, BatchNormLayer) and layer.spec.activation == "relu" and not first:
+            plan.append(partial(_BatchNorm, layer, features))
+        elif isinstance(layer, ConvLayer) and not layer.spec.padding:
+            spec = layer.spec
+            extent = (size - spec.kernel_size) // spec.stride + 1
+            plain = spec.activation == "linear" and not spec.bias
+            if first and isinstance(following, nn.MaxPool2d):
+                if spec.activation != "relu" or spec.stride > 1 or not spec.bias:
+                    return None
+                plan.append(partial(_ConvPool, layer, following.kernel_size))
+                extent //= following.kernel_size  # type: ignore[operator]
+                layers.pop(0)
+            elif not plain:
+                return None
+            elif first and isinstance(following, BatchNormLayer):
+                if following.spec.activation != "relu":
+                    return None
+                plan.append(partial(_ConvNorm, layer, following))
+                layers.pop(0)
+            else:
+                plan.append(partial(_Conv, layer, size, first))
+            size, features = extent, spec.filters * extent**2
+        else:
+            return None
+    return plan
 
 
 class WrittenGradient:
@@ -168,22 +366,20 @@ class WrittenGradient:
 
     Args:
         network: One for which `can_write` holds, its parameters' `.grad` in place: they are
-            written to, and must stay where they are.
+            written to, and must stay where they are. Batch normalisation's running figures are
+            updated.
         batch: Images in a batch.
         scale: What the gradient is multiplied by.
     """
 
     def __init__(self, network: nn.Sequential, batch: int, scale: float = 1.0) -> None:
-        layers = list(network)
-        dense = [layer for layer in layers if isinstance(layer, DenseLayer)]
-        self.parts: list[_Part] = []
-        if isinstance(layers[0], ConvLayer):
-            assert isinstance(layers[1], nn.MaxPool2d)
-            self.parts.append(_ConvPool(layers[0], layers[1].kernel_size, batch))
-        for layer in dense:
-            self.parts.append(_Dense(layer, batch, not self.parts, layer is dense[-1]))
+        plan = _plan(network)
+        assert plan is not None
+        self.parts = [part(batch) for part in plan]
         self.scale = scale / batch
-        classes = dense[-1].spec.units
+        last = network[-1]
+        assert isinstance(last, DenseLayer)
+        classes = last.spec.units
         self.probabilities, self.gradient = torch.empty(classes, batch), torch.empty(classes, batch)
 
     def __call__(self, x: Tensor, scaled_labels: Tensor, probabilities: Tensor) -> None:
@@ -191,14 +387,14 @@ class WrittenGradient:
 
         Args:
             x: (B, 784) float32 in 0..1.
-            scaled_labels: (B, classes) float32: one-hot labels times `-self.scale`.
+            scaled_labels: (B, classes) float32: the labels' probabilities times `-self.scale`.
             probabilities: (B, classes) float32, written to.
         """
         for part in self.parts:
             x = part.forward(x)
         self.gradient.copy_(x.t())  # for now it holds the logits
         torch.softmax(self.gradient, 0, out=self.probabilities)
-        # d loss / d logits = (probabilities - one-hot) / B
+        # d loss / d logits = (probabilities - labels) / B
         torch.add(scaled_labels.t(), self.probabilities, alpha=self.scale, out=self.gradient)
         probabilities.copy_(self.probabilities.t())
         gradient: Tensor | None = self.gradient.t()
@@ -212,7 +408,7 @@ def flatten_parameters(parameters: Sequence[nn.Parameter]) -> tuple[Tensor, Tens
 
     Args:
         parameters: Trainable float32 parameters, on one device; each becomes a view of the
-            vector, and its `.grad` a view of a second one.
+            vector, in the layout that it has, and its `.grad` a view of a second one.
 
     Returns:
         The parameters and their gradients, two vectors (n,) float32.
@@ -225,8 +421,9 @@ def flatten_parameters(parameters: Sequence[nn.Parameter]) -> tuple[Tensor, Tens
     device = parameters[0].device
     flat, gradient = torch.zeros(count, device=device), torch.zeros(count, device=device)
     for start, parameter in zip(starts, parameters, strict=True):
-        place = slice(start, start + parameter.numel())
-        flat[place] = parameter.data.flatten()
-        parameter.data = flat[place].view(parameter.shape)
-        parameter.grad = gradient[place].view(parameter.shape)
+        values = parameter.data.clone()  # the same layout, without gaps
+        strides = values.stride()
+        parameter.data = flat.as_strided(values.shape, strides, start)
+        parameter.data.copy_(values)
+        parameter.grad = gradient.as_strided(values.shape, strides, start)
     return flat, gradient

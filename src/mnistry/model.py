@@ -44,13 +44,19 @@ class DenseLayer(nn.Module):
 
 
 class ConvLayer(nn.Module):
-    """A convolution, with the kernel (filters, channels, size, size)."""
+    """A convolution, with the kernel (filters, channels, size, size).
+
+    In memory the channels of a pixel lie side by side, in the kernel and so in what it gives:
+    convolutions are faster that way.
+    """
 
     def __init__(self, channels: int, spec: Conv) -> None:
         super().__init__()
         self.spec = spec
         size = spec.kernel_size
-        self.kernel = nn.Parameter(torch.empty(spec.filters, channels, size, size))
+        shape = spec.filters, channels, size, size
+        strides = channels * size**2, 1, channels * size, channels
+        self.kernel = nn.Parameter(torch.empty_strided(shape, strides))
         self.bias = nn.Parameter(torch.zeros(spec.filters)) if spec.bias else None
 
     def forward(self, x: Tensor) -> Tensor:  # (B, channels, H, W)
@@ -72,7 +78,13 @@ class BatchNormLayer(nn.BatchNorm2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """Gives the same shape, after the activation."""
-        return _ACTIVATIONS[self.spec.activation](super().forward(x))
+        if self.training and x.numel() == x.shape[1]:  # one number a unit has no deviation
+            normal = torch.batch_norm(
+                x, self.weight, self.bias, None, None, True, 0.0, self.eps, False
+            )
+        else:
+            normal = super().forward(x)
+        return _ACTIVATIONS[self.spec.activation](normal)
 
 
 def build(recipe: Recipe, seed: int = 0) -> nn.Module:

@@ -11,7 +11,7 @@ from typing import final
 import torch
 from torch import Tensor
 
-from mnistry.errors import UsageError
+from mnistry.recipe import Recipe
 
 EPSILON = 1e-7
 ADAM_KERNEL, ADAGRAD_KERNEL = ("cpu", "cuda"), ("cpu",)  # devices on which the fused one is used
@@ -47,8 +47,10 @@ class FlatOptimizer(ABC):
 class Adam(FlatOptimizer):
     """Adam (Kingma and Ba, 2014), epsilon before the bias correction, as Keras has it."""
 
-    def __init__(self, like: Tensor, learning_rate: float) -> None:
-        self.learning_rate = learning_rate
+    def __init__(
+        self, like: Tensor, learning_rate: float, beta_1: float = 0.9, beta_2: float = 0.999
+    ) -> None:
+        self.learning_rate, self.beta_1, self.beta_2 = learning_rate, beta_1, beta_2
         self.state = {"mean": torch.zeros_like(like), "square": torch.zeros_like(like)}
         self._late = torch.tensor(1e9, device=like.device)
 
@@ -56,11 +58,12 @@ class Adam(FlatOptimizer):
         """Updates the parameters in place."""
         self.steps += 1
         # Keras corrects the rate; PyTorch's kernel, told that it is late, corrects nothing.
-        rate = self.learning_rate * (1 - 0.999**self.steps) ** 0.5 / (1 - 0.9**self.steps)
+        beta_1, beta_2 = self.beta_1, self.beta_2
+        rate = self.learning_rate * (1 - beta_2**self.steps) ** 0.5 / (1 - beta_1**self.steps)
         mean, square = self.state["mean"], self.state["square"]
         if parameters.device.type not in ADAM_KERNEL:
-            mean.lerp_(gradient, 0.1)
-            square.lerp_(gradient.square(), 0.001)
+            mean.lerp_(gradient, 1 - beta_1)
+            square.lerp_(gradient.square(), 1 - beta_2)
             parameters.addcdiv_(mean, square.sqrt().add_(EPSILON), value=-rate)
             return
         torch._fused_adam_(
@@ -71,8 +74,8 @@ class Adam(FlatOptimizer):
             [],
             [self._late],
             lr=rate,
-            beta1=0.9,
-            beta2=0.999,
+            beta1=beta_1,
+            beta2=beta_2,
             weight_decay=0.0,
             eps=EPSILON,
             amsgrad=False,
@@ -137,13 +140,9 @@ class SGD(FlatOptimizer):
         parameters.sub_(gradient, alpha=self.learning_rate)
 
 
-def make_optimizer(name: str, like: Tensor, learning_rate: float) -> FlatOptimizer:
-    """An optimiser by its name, for a vector such as `like`: (n,) float32."""
-    kinds: dict[str, type[Adam] | type[RMSprop] | type[SGD]] = {
-        "adam": Adam,
-        "rmsprop": RMSprop,
-        "sgd": SGD,
-    }
-    if name not in kinds:
-        raise UsageError(f"optimizer is {name!r}; expected one of {', '.join(kinds)}")
-    return kinds[name](like, learning_rate)
+def make_optimizer(recipe: Recipe, like: Tensor) -> FlatOptimizer:
+    """A recipe's optimiser, for a vector such as `like`: (n,) float32."""
+    if recipe.optimizer == "adam":
+        return Adam(like, recipe.learning_rate, recipe.beta_1, recipe.beta_2)
+    kinds: dict[str, type[RMSprop] | type[SGD]] = {"rmsprop": RMSprop, "sgd": SGD}
+    return kinds[recipe.optimizer](like, recipe.learning_rate)

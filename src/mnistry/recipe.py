@@ -68,6 +68,8 @@ class Recipe:
             (n, 1, 28, 28) in 0..1 and gives logits (n, classes).
         optimizer: "adam", "rmsprop" or "sgd", with Keras's defaults and arithmetic.
         learning_rate: Step size, above 0.
+        beta_1: How much of Adam's mean of the gradients stays at each step; others have none.
+        beta_2: The same for the mean of their squares.
         batch_size: Images in a step, at least 1.
         epochs: Passes over the training set, at least 1.
         schedule: "constant"; or "one-cycle", where the rate rises for a fifth of the steps to
@@ -95,6 +97,8 @@ class Recipe:
     network: "tuple[Layer, ...] | Callable[[], nn.Module]"
     optimizer: Optimizer = "adam"
     learning_rate: float = 0.001
+    beta_1: float = 0.9
+    beta_2: float = 0.999
     batch_size: int = 32
     epochs: int = 5
     schedule: Schedule = "constant"
@@ -150,7 +154,7 @@ class Recipe:
             settings: Number to value: `{"units": 128}` sets every hidden dense layer, the text
                 `{"units": "32,64"}` one by one; so do the other numbers of layers, as filters,
                 kernel_size and rate. `{"rotate": 10}` sets a number of `Augment`, and schedule,
-                weight_decay, label_smoothing and averaging the recipe's own.
+                beta_1, beta_2, weight_decay, label_smoothing and averaging the recipe's own.
 
         Raises:
             UsageError: Nothing has such a number, or the values do not fit.
@@ -245,7 +249,7 @@ class Recipe:
             raise UsageError(f"a recipe has an unknown or missing part: {error}") from None
 
 
-_SHARES = ("weight_decay", "label_smoothing", "averaging")
+_SHARES = ("beta_1", "beta_2", "weight_decay", "label_smoothing", "averaging")
 
 
 def _number(name: str, value: str | float) -> float:

@@ -75,7 +75,7 @@ _SHOW = 'print("prepared", x.shape, x.dtype, x.min(), x.max(), y[:3].tolist())'
 
 
 _SELDOM = {"stride": 1, "padding": 0, "bias": True}  # numbers of layers that are left out
-_MORE = ("schedule", "weight_decay", "label_smoothing", "averaging", "augment")
+_MORE = ("beta_1", "beta_2", "schedule", "weight_decay", "label_smoothing", "averaging", "augment")
 
 
 def write_script(recipe: Recipe) -> str:

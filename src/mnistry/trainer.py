@@ -23,7 +23,7 @@ from mnistry.metrics import EPSILON
 from mnistry.model import build, logits_of
 from mnistry.optimizer import make_optimizer
 from mnistry.prepare import flatten, scale
-from mnistry.recipe import Augment, Recipe
+from mnistry.recipe import Recipe
 from mnistry.run import History, Run, check_history, fill_network, network_arrays
 
 _TELL_EVERY = 0.1  # seconds between two reports of progress
@@ -67,9 +67,8 @@ class Trainer:
                 f"{recipe.name}: the network has no parameters; there is none to train"
             )
         self.parameters, self.gradient = flatten_parameters(self.trainable)
-        self.optimizer = make_optimizer(recipe.optimizer, self.parameters, recipe.learning_rate)
-        plain = recipe.augment == Augment() and not recipe.label_smoothing
-        self.written = plain and can_write(self.network) and config["precision"] != "bfloat16"
+        self.optimizer = make_optimizer(recipe, self.parameters)
+        self.written = can_write(self.network) and config["precision"] != "bfloat16"
         self.bfloat16 = not self.written and _use_bfloat16(config["precision"], self.device)
         self.config["precision"] = "bfloat16" if self.bfloat16 else "float32"
         self.probabilities = torch.empty(len(train), self.classes, device=self.device)
@@ -131,12 +130,12 @@ class Trainer:
                     if len(indices) != batch:  # the first one, and a smaller last one
                         batch = len(indices)
                         gradient = WrittenGradient(self.network, batch, scale_)  # type: ignore[arg-type]
-                        one_hot = F.one_hot(self.labels, self.classes) * -gradient.scale
+                        wanted = self._wanted() * -gradient.scale
                         x = torch.empty(batch, self.images.shape[1])
                         y = torch.empty(batch, self.classes)
                     torch.index_select(self.images, 0, indices, out=x)
-                    torch.index_select(one_hot, 0, indices, out=y)
-                    gradient(x, y, probabilities)
+                    torch.index_select(wanted, 0, indices, out=y)
+                    gradient(self._augmented(x).flatten(1), y, probabilities)
                     self._update()
                     done += batch
             yield done
@@ -147,8 +146,7 @@ class Trainer:
         self.network.train()
         done = 0
         for indices, probabilities in steps:
-            x, y = self.images[indices].view(-1, 1, 28, 28), self.labels[indices]
-            x = augment(x, self.recipe.augment)
+            x, y = self._augmented(self.images[indices]), self.labels[indices]
             self.gradient.zero_()
             try:
                 with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
@@ -168,6 +166,14 @@ class Trainer:
                 probabilities.copy_(logits.float().softmax(1))
             done += len(y)
             yield done
+
+    def _augmented(self, images: Tensor) -> Tensor:  # (B, 784) -> (B, 1, 28, 28)
+        return augment(images.view(-1, 1, 28, 28), self.recipe.augment)
+
+    def _wanted(self) -> Tensor:  # (n, classes)
+        """The probabilities that the images are to get."""
+        smoothing = self.recipe.label_smoothing
+        return F.one_hot(self.labels, self.classes) * (1 - smoothing) + smoothing / self.classes
 
     def _update(self) -> None:
         """One step of the optimiser, with what belongs to it."""

@@ -58,12 +58,30 @@ EVERYTHING = Recipe(
     averaging=0.9,
     augment=Augment(1, 5, 0.05, 0.05, 0.5, 0.2, 3),
 )
+NORMALISED = Recipe(  # the same, with a step that is written out
+    "normalised",
+    (
+        *(Conv(4, 5, "linear", stride=2, bias=False), BatchNorm()),
+        *(Conv(6, 4, "linear", stride=2, bias=False), BatchNorm(), Flatten()),
+        *(Dense(12, "linear", bias=False), BatchNorm(), Dense(10, "softmax")),
+    ),
+    learning_rate=0.01,
+    beta_1=0.7,
+    beta_2=0.9,
+    schedule="one-cycle",
+    weight_decay=0.01,
+    label_smoothing=0.1,
+    averaging=0.9,
+    augment=Augment(shift=1),
+)
 NETWORKS: dict[str, Recipe] = {
     "cnn": PRESETS["datumo-cnn"].with_settings({"filters": "4", "units": "20"}),
     "rmsprop": PRESETS["nvidia-mlp"].with_settings({"units": "32"}),
     "sgd": dataclasses.replace(PRESETS["vidhya-mlp"], optimizer="sgd", learning_rate=0.1),
     "own": OWN,
     "everything": EVERYTHING,
+    "normalised": NORMALISED,
+    "members": dataclasses.replace(NORMALISED, members=2),
 }
 
 

@@ -25,7 +25,7 @@ from mnistry.model import build
 from mnistry.recipe import PRESETS, Recipe
 from mnistry.trainer import Progress
 from mnistry.training import train
-from networks import NETWORKS, OWN, Own, bits_of, figures_of
+from networks import NETWORKS, NORMALISED, OWN, Own, bits_of, figures_of
 
 Floats = NDArray[np.float64]
 DATA = make_digits()
@@ -243,7 +243,7 @@ def test_the_records_of_the_history() -> None:
         json.dumps(run.history, allow_nan=False)
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", [name for name in NETWORKS if NETWORKS[name].members == 1])
 def test_validation_on_the_test_images(name: str) -> None:
     run = train(NETWORKS[name], data=DATA, epochs=2, validation="test")
     report = run.evaluate(DATA)
@@ -371,3 +371,34 @@ def test_tiny_numbers_are_flushed_in_every_thread() -> None:
         assert (tiny * 1.5).count_nonzero() == len(tiny)
     finally:
         torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("recipe", [NORMALISED, OWN], ids=lambda recipe: recipe.name)
+def test_members_are_trained_as_alone_and_averaged(recipe: Recipe) -> None:
+    recipe = dataclasses.replace(recipe, epochs=2, validation="test")
+    run = train(recipe, data=SMALL, seed=5, members=3)
+    alone = [train(recipe, data=SMALL, seed=seed) for seed in (5, 6, 7)]
+    assert len(run.history) == 6
+    figures = [record["val_loss"] for record in run.history]
+    assert figures == [record["val_loss"] for each in alone for record in each.history]
+    images = SMALL[1][0]
+    mean = np.mean([each.predict(images) for each in alone], axis=0)
+    np.testing.assert_allclose(run.predict(images), mean, rtol=1e-4, atol=1e-6)
+    assert np.abs(mean - alone[0].predict(images)).max() > 1e-3, "they are all the same"
+
+
+def test_progress_counts_every_members_epochs() -> None:
+    told: list[Progress] = []
+    train("vidhya-mlp", data=SMALL, epochs=2, members=2, progress=told.append)
+    assert [(t.epoch, t.epochs) for t in told if t.record] == [(n, 4) for n in (1, 2, 3, 4)]
+
+
+def test_the_written_step_and_autograd_train_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With everything that an update has, on images changed in the same way."""
+    recipe = dataclasses.replace(NORMALISED, epochs=2, learning_rate=0.001)
+    written = train(recipe, data=SMALL, threads=1)
+    monkeypatch.setattr(trainer, "can_write", lambda _network: False)
+    other = train(recipe, data=SMALL, threads=1, precision="float32")
+    images = SMALL[1][0]
+    np.testing.assert_allclose(written.predict(images), other.predict(images), atol=2e-3)
+    assert bits_of(written) != bits_of(other), "the same path twice"

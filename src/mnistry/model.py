@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -87,12 +88,25 @@ class BatchNormLayer(nn.BatchNorm2d):
         return _ACTIVATIONS[self.spec.activation](normal)
 
 
+class Ensemble(nn.Module):
+    """Networks whose probabilities are averaged."""
+
+    def __init__(self, members: list[nn.Module]) -> None:
+        super().__init__()
+        self.members = nn.ModuleList(members)
+
+    def forward(self, x: Tensor) -> Tensor:  # (B, 1, 28, 28)
+        """Gives (B, classes): the logarithms of the mean probabilities."""
+        logs = torch.stack([member(x).log_softmax(1) for member in self.members])
+        return logs.logsumexp(0) - math.log(len(self.members))
+
+
 def build(recipe: Recipe, seed: int = 0) -> nn.Module:
     """A recipe's network with fresh weights.
 
     Args:
         recipe: Its layers, or its function that makes a torch module.
-        seed: The same seed gives the same weights.
+        seed: The same seed gives the same weights; several members have it and those after it.
 
     Returns:
         A module that takes float32 images (B, 1, 28, 28) in 0..1 and gives logits (B, classes).
@@ -100,6 +114,9 @@ def build(recipe: Recipe, seed: int = 0) -> nn.Module:
     Raises:
         ModelError: The recipe's own function made something else.
     """
+    if recipe.members > 1:
+        one = replace(recipe, members=1)
+        return Ensemble([build(one, seed + member) for member in range(recipe.members)])
     if callable(recipe.network):
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(seed)  # the CPU's alone

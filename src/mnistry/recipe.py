@@ -72,6 +72,8 @@ class Recipe:
         beta_2: The same for the mean of their squares.
         batch_size: Images in a step, at least 1.
         epochs: Passes over the training set, at least 1.
+        members: Networks that are trained one after the other, with seeds of their own, and whose
+            probabilities are averaged.
         schedule: "constant"; or "one-cycle", where the rate rises for a fifth of the steps to
             `learning_rate` and then falls to 0 (Smith, 2018).
         weight_decay: How much of each weight a step takes away, times the rate (decoupled:
@@ -101,6 +103,7 @@ class Recipe:
     beta_2: float = 0.999
     batch_size: int = 32
     epochs: int = 5
+    members: int = 1
     schedule: Schedule = "constant"
     weight_decay: float = 0.0
     label_smoothing: float = 0.0
@@ -132,7 +135,7 @@ class Recipe:
             _check_number(name, getattr(self, name), 0.9999)
         if not isinstance(self.augment, Augment):
             raise UsageError(f"augment is {self.augment!r}; expected an Augment")
-        for name in ("batch_size", "epochs"):
+        for name in ("batch_size", "epochs", "members"):
             found = getattr(self, name)
             if type(found) is not int or not 1 <= found < 10**9:
                 raise UsageError(f"{name} is {found!r}; expected a whole number of at least 1")

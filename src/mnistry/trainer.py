@@ -20,7 +20,7 @@ from mnistry.backprop import WrittenGradient, can_write, flatten_parameters
 from mnistry.dataset import Dataset, DataSplits
 from mnistry.errors import ModelError
 from mnistry.metrics import EPSILON
-from mnistry.model import build, logits_of
+from mnistry.model import Ensemble, build, logits_of
 from mnistry.optimizer import make_optimizer
 from mnistry.prepare import flatten, scale
 from mnistry.recipe import Recipe
@@ -50,7 +50,7 @@ class Trainer:
 
     def __init__(self, recipe: Recipe, splits: DataSplits, config: Mapping[str, Any]) -> None:
         self.recipe, self.config, self.history = recipe, dict(config), History()
-        self.device = torch.device(config["device"])
+        self.device, self.precision = torch.device(config["device"]), config["precision"]
         train, self.validation = splits.train, None
         if recipe.validation == "split":
             train, held_out = train.split(max(1, len(train) // 10), seed=0)
@@ -59,8 +59,18 @@ class Trainer:
             self.validation = self._on_device(splits.test)
         self.images, self.labels = self._on_device(train)
         self.classes = len(train.classes)
-        self.network = build(recipe, config["seed"]).to(self.device)
+        self.whole = build(recipe, config["seed"]).to(self.device)
         self._check_outputs()
+        self.probabilities = torch.empty(len(train), self.classes, device=self.device)
+        self.steps = recipe.epochs * -(-len(train) // recipe.batch_size)
+        self.epochs = recipe.members * recipe.epochs
+        self._begin(0)
+
+    def _begin(self, member: int) -> None:
+        """Takes up a member, or the whole network where there are none."""
+        recipe, self.seed = self.recipe, self.config["seed"] + member
+        whole = self.whole
+        self.network = whole.members[member] if isinstance(whole, Ensemble) else whole
         self.trainable = [p for p in self.network.parameters() if p.requires_grad]
         if not self.trainable:
             raise ModelError(
@@ -68,19 +78,17 @@ class Trainer:
             )
         self.parameters, self.gradient = flatten_parameters(self.trainable)
         self.optimizer = make_optimizer(recipe, self.parameters)
-        self.written = can_write(self.network) and config["precision"] != "bfloat16"
-        self.bfloat16 = not self.written and _use_bfloat16(config["precision"], self.device)
+        self.written = can_write(self.network) and self.precision != "bfloat16"
+        self.bfloat16 = not self.written and _use_bfloat16(self.precision, self.device)
         self.config["precision"] = "bfloat16" if self.bfloat16 else "float32"
-        self.probabilities = torch.empty(len(train), self.classes, device=self.device)
         self.average = self.parameters.clone() if recipe.averaging else None
-        self.steps = recipe.epochs * -(-len(train) // recipe.batch_size)
 
     def _on_device(self, dataset: Dataset) -> tuple[Tensor, Tensor]:  # (n, 784), (n,)
         images = torch.from_numpy(scale(flatten(dataset.images))).to(self.device)
         return images, torch.from_numpy(dataset.labels.astype(np.int64)).to(self.device)
 
     def _check_outputs(self) -> None:
-        outputs = logits_of(self.network, self.images[:2].view(-1, 1, 28, 28)).shape[1]
+        outputs = logits_of(self.whole, self.images[:2].view(-1, 1, 28, 28)).shape[1]
         if outputs != self.classes:
             raise ModelError(
                 f"{self.recipe.name}: the network gives {outputs} numbers an image; expected "
@@ -91,7 +99,11 @@ class Trainer:
         """Trains on every image once, in an order that the seed and the epoch's number decide."""
         started = time.perf_counter()
         number, total = len(self.history) + 1, len(self.labels)
-        seeds = np.random.SeedSequence((self.config["seed"], number))
+        member, done = divmod(len(self.history), self.recipe.epochs)
+        if member and not done:
+            self._end()
+            self._begin(member)
+        seeds = np.random.SeedSequence((self.seed, done + 1))
         seed = int(seeds.generate_state(1, np.uint64)[0] >> np.uint64(1))
         order = torch.randperm(total, generator=torch.Generator().manual_seed(seed))
         order = order.to(self.device)
@@ -99,11 +111,11 @@ class Trainer:
         gpus = [torch.cuda.current_device()] if self.device.type == "cuda" else []
         with torch.random.fork_rng(devices=gpus):  # a network of the user's own may use dropout
             torch.manual_seed(seed)
-            for done in self._written_steps(order) if self.written else self._steps(order):
+            for seen in self._written_steps(order) if self.written else self._steps(order):
                 now = time.perf_counter()
                 if now - told > _TELL_EVERY:
                     told = now
-                    progress(Progress(number, self.recipe.epochs, done, total))
+                    progress(Progress(number, self.epochs, seen, total))
         loss, accuracy = _figures(self.probabilities, self.labels[order])
         record = {"epoch": number, "loss": loss, "accuracy": accuracy}
         if self.validation:
@@ -118,7 +130,7 @@ class Trainer:
         record["seconds"] = time.perf_counter() - started
         record["repeatable"] = self.device.type == "cpu"
         self.history.append(record)
-        progress(Progress(number, self.recipe.epochs, total, total, record))
+        progress(Progress(number, self.epochs, total, total, record))
 
     def _written_steps(self, order: Tensor) -> Iterator[int]:
         size, scale_ = self.recipe.batch_size, self.optimizer.gradient_scale
@@ -214,7 +226,7 @@ class Trainer:
 
     def write(self, path: Path) -> None:
         """Writes everything that the next epoch depends on."""
-        arrays = {f"network.{name}": a for name, a in network_arrays(self.network).items()}
+        arrays = {f"network.{name}": a for name, a in network_arrays(self.whole).items()}
         for name, tensor in self._state().items():
             arrays[f"optimizer.{name}"] = tensor.cpu().numpy()
         notes = {"history": json.dumps(self.history), "steps": str(self.optimizer.steps)}
@@ -227,28 +239,35 @@ class Trainer:
         state = {n.removeprefix("optimizer."): a for n, a in arrays.items() if n[0] == "o"}
         expected = {name: t.cpu().numpy() for name, t in self._state().items()}
         runfolder.check_arrays(path, state, expected)
-        fill_network(self.network, network, path)
-        for name, tensor in self._state().items():
-            tensor.copy_(torch.from_numpy(state[name]))
         try:
             steps, history = int(notes["steps"]), json.loads(notes["history"])
         except (KeyError, ValueError, RecursionError) as error:
             raise ModelError(f"{path}: is damaged (its history: {error}); train again") from error
         check_history(history, path)
+        member, last = divmod(len(history) - 1, self.recipe.epochs)
         each = -(-len(self.labels) // self.recipe.batch_size)
-        if steps != each * len(history):
+        if steps != each * (last + 1) or not 0 <= member < self.recipe.members:
             raise ModelError(f"{path}: is damaged ({steps} steps in its history); train again")
+        if member:
+            self._begin(member)
+        fill_network(self.whole, network, path)
+        for name, tensor in self._state().items():
+            tensor.copy_(torch.from_numpy(state[name]))
         self.optimizer.steps = steps
         self.history.extend(history)
 
-    def finish(self) -> Run:
-        """The trained network, on the CPU, in memory of its own."""
+    def _end(self) -> None:
+        """Leaves a member as it is to be used, in memory of its own."""
         if self.average is not None:
             self.parameters.copy_(self.average)
         for parameter in self.trainable:
             parameter.data = parameter.data.clone()
             parameter.grad = None
-        return Run(self.recipe, self.network.cpu().eval(), self.history, self.config)
+
+    def finish(self) -> Run:
+        """The trained network, on the CPU."""
+        self._end()
+        return Run(self.recipe, self.whole.cpu().eval(), self.history, self.config)
 
 
 def one_cycle(share: float) -> float:

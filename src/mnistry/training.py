@@ -37,6 +37,7 @@ def train(
     data: Data | None = None,
     data_dir: str | os.PathLike[str] | None = None,
     epochs: int | None = None,
+    members: int | None = None,
     batch_size: int | None = None,
     learning_rate: float | None = None,
     optimizer: Optimizer | None = None,
@@ -60,7 +61,8 @@ def train(
             arrays `(x_train, y_train), (x_test, y_test)`, as `load_data` gives them. If left out,
             MNIST or, where no mirror can be reached, pen, with a warning.
         data_dir: Where the public data set lies; by default MNISTRY_DATA, the cache, the mirrors.
-        epochs: Passes over the training set; the recipe's own if left out, as are the next four.
+        epochs: Passes over the training set; the recipe's own if left out, as are the next five.
+        members: Networks trained one after the other, whose probabilities are averaged.
         batch_size: Images in a step.
         learning_rate: Step size, above 0.
         optimizer: "adam", "rmsprop" or "sgd".
@@ -84,6 +86,7 @@ def train(
     """
     chosen: dict[str, Any] = {
         "epochs": epochs,
+        "members": members,
         "batch_size": batch_size,
         "learning_rate": learning_rate,
         "optimizer": optimizer,
@@ -243,7 +246,7 @@ def _epochs(
             made = True
         if folder and (folder / runfolder.CHECKPOINT).exists():
             trainer.read(folder / runfolder.CHECKPOINT)
-        while len(trainer.history) < recipe.epochs:
+        while len(trainer.history) < trainer.epochs:
             trainer.epoch(tell)
             if folder:
                 trainer.write(folder / runfolder.CHECKPOINT)

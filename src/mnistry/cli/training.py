@@ -43,6 +43,15 @@ def train(
         int | None,
         typer.Option(min=1, max=1_000_000, metavar="N", help="Passes over the training set."),
     ] = None,
+    members: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=1_000,
+            metavar="N",
+            help="Train so many networks, one after the other, and average their answers.",
+        ),
+    ] = None,
     batch_size: Annotated[
         int | None, typer.Option(min=1, max=1_000_000, metavar="N", help="Images in a step.")
     ] = None,
@@ -127,6 +136,7 @@ def train(
                     chosen,
                     data=splits,
                     epochs=epochs,
+                    members=members,
                     batch_size=batch_size,
                     learning_rate=learning_rate,
                     optimizer=optimizer,

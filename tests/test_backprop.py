@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from mnistry.backprop import WrittenGradient, can_write, flatten_parameters
 from mnistry.layers import BatchNorm, Conv, Dense, Dropout, Flatten, Layer, MaxPool
 from mnistry.model import build
-from mnistry.recipe import PRESETS, Recipe
+from mnistry.recipe import PRESETS, TUTORIALS, Recipe
 
 
 def image_network(filters: int, kernel: int, pool: int, *units: int) -> tuple[Layer, ...]:
@@ -26,7 +26,7 @@ def plain(filters: int, kernel: int, stride: int = 1) -> Conv:
 
 
 NETWORKS: dict[str, tuple[Layer, ...]] = {
-    **{name: preset.network for name, preset in PRESETS.items()},  # type: ignore[misc]
+    **{name: PRESETS[name].network for name in ("fast", *TUTORIALS)},  # type: ignore[dict-item]
     "no hidden layer": (Flatten(), Dense(10, "softmax")),
     "four hidden layers": (Flatten(), *(Dense(n) for n in (33, 17, 9, 21)), Dense(10, "softmax")),
     "26 classes": (Flatten(), Dense(40), Dense(26, "softmax")),

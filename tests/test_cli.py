@@ -223,7 +223,7 @@ def test_data_draws_the_first_images(place: Path, mnistry: Mnistry, count: int):
 @pytest.mark.parametrize("preset", PRESETS)
 def test_data_shows_the_preparation(place: Path, mnistry: Mnistry, preset: str):
     steps = json.loads(mnistry("data", "digits", "--prepare", preset, "--json")[1])["prepare"]
-    shape = [200, 28, 28, 1] if preset == "datumo-cnn" else [200, 784]
+    shape = [200, 784] if preset.endswith("mlp") else [200, 28, 28, 1]
     assert [step["shape"] for step in steps[:2]] == [shape, shape]
     assert [step["dtype"] for step in steps[:2]] == ["uint8", "float32"]
     assert steps[1]["max"] <= 1
@@ -309,7 +309,7 @@ def test_summary(place: Path, mnistry: Mnistry, arguments: list[str], parameters
 
 def test_a_network_in_one_line() -> None:
     assert describe_network(EVERYTHING) == (
-        "conv 8 5x5, batch norm, conv 16 3x3, max-pool 2x2, batch norm, flatten, dropout 0.1, "
+        "conv 8 5x5/2, batch norm, conv 16 3x3, max-pool 2x2, batch norm, flatten, dropout 0.1, "
         "dense 32, batch norm, dense 10"
     )
 

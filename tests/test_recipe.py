@@ -12,7 +12,7 @@ from torch import nn
 
 from mnistry.errors import MnistryError, UsageError
 from mnistry.layers import Conv, Dense, Flatten, MaxPool
-from mnistry.recipe import PRESETS, Augment, Recipe, load_recipe
+from mnistry.recipe import DEFAULT_PRESET, PRESETS, TUTORIALS, Augment, Recipe, load_recipe
 from networks import EVERYTHING
 
 SOFTMAX = Dense(10, "softmax")
@@ -61,15 +61,19 @@ EXPECTED: dict[str, dict[str, Any]] = {
 }
 
 
-def test_the_presets_are_the_tutorials() -> None:
-    assert PRESETS.keys() == EXPECTED.keys()
+def test_the_presets() -> None:
+    assert tuple(EXPECTED) == TUTORIALS
+    assert tuple(PRESETS) == ("fast", "strong", "best", *TUTORIALS)
+    assert DEFAULT_PRESET == "fast"
+    assert all(preset.source and preset.reported for preset in PRESETS.values())
+
+
+def test_the_tutorials() -> None:
     for name, values in EXPECTED.items():
         preset = load_recipe(name)
         assert preset is PRESETS[name]
         assert preset.name == name
         assert preset.learning_rate == 0.001
-        assert preset.source
-        assert preset.reported
         assert {key: getattr(preset, key) for key in values} == values
     assert SOFTMAX.initializer == "glorot_uniform"
 
@@ -417,7 +421,11 @@ def test_a_file_that_is_mended_is_read_again(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("spec", "words"),
     [
-        ("", "'' is no preset; expected datumo-cnn, nvidia-mlp, devto-mlp, vidhya-mlp, or FILE"),
+        (
+            "",
+            "'' is no preset; expected fast, strong, best, datumo-cnn, nvidia-mlp, devto-mlp, "
+            "vidhya-mlp, or FILE",
+        ),
         ("nvidia", "'nvidia' is no preset"),
         ("NVIDIA-MLP", "'NVIDIA-MLP' is no preset"),
         ("nets.py", "'nets.py' is no preset"),

@@ -22,7 +22,7 @@ from mnistry.errors import ModelError
 from mnistry.evaluation import evaluate
 from mnistry.layers import Conv, Dense, LayerRow, MaxPool, describe_layers
 from mnistry.model import build
-from mnistry.recipe import PRESETS, Recipe
+from mnistry.recipe import PRESETS, TUTORIALS, Recipe
 from mnistry.trainer import Progress
 from mnistry.training import train
 from networks import NETWORKS, NORMALISED, OWN, Own, bits_of, figures_of
@@ -142,7 +142,7 @@ def train_in_numpy(
     return weights, figures
 
 
-@pytest.mark.parametrize("name", PRESETS)
+@pytest.mark.parametrize("name", TUTORIALS)
 @pytest.mark.parametrize("path", ["written", "autograd"])
 @pytest.mark.parametrize("steps", [1, 3])
 def test_a_step_is_the_arithmetic_written_out(

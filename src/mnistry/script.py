@@ -1,11 +1,12 @@
 """A preset as a short Python script that spells out every step with the library's own API."""
 
 from dataclasses import fields
+from textwrap import fill
 from typing import Any
 
 from mnistry.errors import UsageError
 from mnistry.layers import Conv, Layer, describe_layers
-from mnistry.recipe import Recipe
+from mnistry.recipe import Augment, Recipe
 
 _TEMPLATE = '''\
 """{title}
@@ -75,6 +76,7 @@ _SHOW = 'print("prepared", x.shape, x.dtype, x.min(), x.max(), y[:3].tolist())'
 
 
 _SELDOM = {"stride": 1, "padding": 0, "bias": True}  # numbers of layers that are left out
+_WIDTH = 88  # characters in a line
 _MORE = ("beta_1", "beta_2", "schedule", "weight_decay", "label_smoothing", "averaging", "augment")
 
 
@@ -100,8 +102,8 @@ def write_script(recipe: Recipe) -> str:
         title=f"{recipe.name}: {recipe.source}.".replace("..", "."),
         names=", ".join(sorted(kinds)),
         prepare="\n".join(steps),
-        layers="\n".join(f"        {_call(layer)}," for layer in recipe.network),
-        more="".join(f"    {name}={value!r},\n" for name, value in _more(recipe)),
+        layers="\n".join(_call(layer) for layer in recipe.network),
+        more="".join(f"    {name}={_value(value)},\n" for name, value in _more(recipe)),
         parameters=sum(row.parameters for row in describe_layers(recipe.network)),
         **{f.name: getattr(recipe, f.name) for f in fields(recipe) if f.name != "network"},
     )
@@ -114,7 +116,22 @@ def _more(recipe: Recipe) -> list[tuple[str, Any]]:
     return [(name, value) for name, value in values if value != plain[name]]
 
 
+def _value(value: Any) -> str:
+    if not isinstance(value, Augment):
+        return repr(value).replace("'", '"')
+    plain = vars(Augment())
+    changed = (f"{k}={v!r}" for k, v in vars(value).items() if v != plain[k])
+    return f"Augment({', '.join(changed)})"
+
+
 def _call(layer: Layer) -> str:
+    """A layer on a line, or on several where one would be too long."""
     shown = (f for f in fields(layer) if getattr(layer, f.name) != _SELDOM.get(f.name))
-    values = ", ".join(f"{f.name}={getattr(layer, f.name)!r}" for f in shown)
-    return f"{type(layer).__name__}({values})".replace("'", '"')
+    values = ", ".join(f"{f.name}={_value(getattr(layer, f.name))}" for f in shown)
+    name, indent = type(layer).__name__, " " * 8
+    line = f"{indent}{name}({values}),"
+    if len(line) <= _WIDTH:
+        return line
+    more = indent + " " * 4
+    inside = fill(f"{values},", _WIDTH, initial_indent=more, subsequent_indent=more)
+    return f"{indent}{name}(\n{inside}\n{indent}),"

@@ -19,7 +19,15 @@ from mnistry import runfolder
 from mnistry.dataset import Data, DataSplits, as_splits
 from mnistry.errors import ModelError, UsageError
 from mnistry.layers import describe_layers
-from mnistry.recipe import Device, Optimizer, Precision, Recipe, Validation, load_recipe
+from mnistry.recipe import (
+    DEFAULT_PRESET,
+    Device,
+    Optimizer,
+    Precision,
+    Recipe,
+    Validation,
+    load_recipe,
+)
 from mnistry.run import Run, data_of, load_own_data, recipe_of
 from mnistry.trainer import Progress, Trainer, is_out_of_memory
 from mnistry.version import __version__
@@ -32,7 +40,7 @@ _MOST_THREADS = 1024
 
 
 def train(
-    recipe: str | Recipe = "nvidia-mlp",
+    recipe: str | Recipe = DEFAULT_PRESET,
     *,
     data: Data | None = None,
     data_dir: str | os.PathLike[str] | None = None,

@@ -1,5 +1,6 @@
 """`mnistry presets`, `summary` and `recipe`: what there is to train."""
 
+from textwrap import fill
 from typing import Annotated
 
 import typer
@@ -7,7 +8,7 @@ import typer
 from mnistry.cli.console import Json, say, say_json, table
 from mnistry.errors import UsageError
 from mnistry.layers import LayerRow, describe_layers
-from mnistry.recipe import PRESETS, Recipe, load_recipe
+from mnistry.recipe import DEFAULT_PRESET, PRESETS, Recipe, load_recipe
 
 Spec = Annotated[str, typer.Argument(help="A preset, or FILE.py:NAME for one of your own.")]
 
@@ -29,20 +30,31 @@ def presets(json: Json = False) -> None:
     for recipe in PRESETS.values():
         parameters = sum(row.parameters for row in _rows(recipe))
         say(recipe.name)
-        say(f"  source    {recipe.source}")
-        say(f"  network   {describe_network(recipe)}")
-        say(f"  size      {parameters:,} parameters")
-        say(
-            f"  training  {recipe.optimizer}, learning rate {recipe.learning_rate:g}, "
-            f"batches of {recipe.batch_size}, {recipe.epochs} epochs"
+        _say_field("source", recipe.source)
+        _say_field("network", describe_network(recipe))
+        _say_field("size", f"{parameters:,} parameters")
+        own = "".join(
+            f", {name.replace('_', ' ')} {value if isinstance(value, str) else f'{value:g}'}"
+            for name, value in recipe.own_numbers().items()
         )
-        say(f"  labels    {recipe.labels}; validation: {recipe.validation}")
-        say(f"  reported  {recipe.reported}\n")
-    say("Train one with: mnistry train nvidia-mlp")
+        _say_field(
+            "training",
+            f"{recipe.optimizer}, learning rate {recipe.learning_rate:g}, batches of "
+            f"{recipe.batch_size}, {recipe.epochs} epoch{'s' * (recipe.epochs > 1)}{own}",
+        )
+        _say_field("labels", f"{recipe.labels}; validation: {recipe.validation}")
+        _say_field("reported", recipe.reported)
+        say("")
+    say(f"Train one with: mnistry train {DEFAULT_PRESET}")
+
+
+def _say_field(name: str, text: str) -> None:
+    """A line of at most 80 characters, or several."""
+    say(fill(text, 80, initial_indent=f"  {name:10}", subsequent_indent=" " * 12))
 
 
 def describe_network(recipe: Recipe) -> str:
-    """The network in one line: conv 32 3x3, max-pool 2x2, flatten, dense 100, dense 10."""
+    """The network in one line: conv 32 5x5/2, batch norm, flatten, dense 100, dense 10."""
     if callable(recipe.network):
         return recipe.origin
     words = {
@@ -53,7 +65,12 @@ def describe_network(recipe: Recipe) -> str:
         "BatchNorm": "batch norm",
         "Dropout": "dropout {rate:g}",
     }
-    return ", ".join(words[type(layer).__name__].format(**vars(layer)) for layer in recipe.network)
+    layers = []
+    for layer in recipe.network:
+        stride = getattr(layer, "stride", 1)
+        word = words[type(layer).__name__].format(**vars(layer))
+        layers.append(f"{word}/{stride}" if stride > 1 else word)
+    return ", ".join(layers)
 
 
 def summary(

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from mnistry.run import Run
 
 RunFolder = Annotated[
-    Path, typer.Argument(readable=False, metavar="RUN", help="A run folder: runs/nvidia-mlp-1.")
+    Path, typer.Argument(readable=False, metavar="RUN", help="A run folder: runs/fast-1.")
 ]
 
 
@@ -58,9 +58,9 @@ def evaluate(
     """Score a run on test images, and draw its worst mistakes.
 
     \b
-    mnistry evaluate runs/nvidia-mlp-1
-    mnistry evaluate runs/nvidia-mlp-1 --json
-    mnistry evaluate runs/nvidia-mlp-1 --shifts 1
+    mnistry evaluate runs/fast-1
+    mnistry evaluate runs/fast-1 --json
+    mnistry evaluate runs/fast-1 --shifts 1
     """
     from mnistry.run import load_run
 
@@ -148,11 +148,11 @@ def predict(
     answer is a line of its own.
 
     \b
-    mnistry predict seven.png --run runs/nvidia-mlp-1 --draw
-    mnistry predict --index 0 --index 1 --run runs/nvidia-mlp-1
+    mnistry predict seven.png --run runs/fast-1 --draw
+    mnistry predict --index 0 --index 1 --run runs/fast-1
     """
     if run is None:
-        raise UsageError("--run is missing: name the run folder to predict with, runs/nvidia-mlp-1")
+        raise UsageError("--run is missing: name the run folder to predict with, runs/fast-1")
     if not images and not index:
         raise UsageError("there is nothing to predict: name image files, or --index N")
     from mnistry.picture import read_digit

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from textwrap import fill
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -14,8 +15,9 @@ import typer
 from mnistry.cli.console import DataDir, Quiet, load, make_folder, percent, say, tell
 from mnistry.cli.look import describe_network
 from mnistry.cli.results import draw_report
-from mnistry.cli.training import DEFAULT_PRESET, watch
+from mnistry.cli.training import watch
 from mnistry.errors import UsageError
+from mnistry.recipe import DEFAULT_PRESET
 from mnistry.runfolder import CONFIG, WEIGHTS, read_config
 
 if TYPE_CHECKING:
@@ -86,8 +88,9 @@ def demo(
         draw_report(report, splits, out)
     low, high = report.interval
     say(
-        f"\nMnistry trained {run.recipe.name} ({describe_network(run.recipe)})\n"
-        f"on {len(splits.train):,} images of {splits.name}, and read "
+        "\n"
+        + fill(f"Mnistry trained {run.recipe.name} ({describe_network(run.recipe)})", 80)
+        + f"\non {len(splits.train):,} images of {splits.name}, and read "
         f"{percent(report.accuracy)} of {len(splits.test):,} others right\n"
         f"(95% interval {percent(low)} to {percent(high)}).\n"
     )

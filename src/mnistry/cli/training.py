@@ -22,14 +22,20 @@ from mnistry.cli.console import (
 )
 from mnistry.cli.look import describe_network, parse_settings
 from mnistry.errors import UsageError
-from mnistry.recipe import PRESETS, Device, Optimizer, Precision, Validation, load_recipe
+from mnistry.recipe import (
+    DEFAULT_PRESET,
+    PRESETS,
+    Device,
+    Optimizer,
+    Precision,
+    Validation,
+    load_recipe,
+)
 from mnistry.runfolder import CONFIG, WEIGHTS, claim_run_folder, read_config, unclaim_run_folder
 
 if TYPE_CHECKING:
     from mnistry.run import Run
     from mnistry.trainer import Progress
-
-DEFAULT_PRESET = "nvidia-mlp"
 
 
 def train(
@@ -104,11 +110,11 @@ def train(
     later with --resume.
 
     \b
-    mnistry train nvidia-mlp
+    mnistry train
     mnistry train datumo-cnn --epochs 3 --seed 1
     mnistry train devto-mlp --set units=64 --validation split
     mnistry train mine.py:network --data ./my-digits
-    mnistry train --resume runs/nvidia-mlp-1
+    mnistry train --resume runs/fast-1
     """
     if resume is not None:
         given = _given(context, {"resume", "json", "quiet"})

@@ -1,0 +1,215 @@
+"""Trains Mnistry's own presets over their seeds and prints accuracy and time.
+
+    python benchmarks/records.py --data-dir FOLDER
+    python benchmarks/records.py --presets fast --peers --python-peers PEERS/bin/python
+
+Each seed is one `mnistry train PRESET --seed N`, a process of its own, measured from outside; its
+last epoch is scored once on the test images. Nothing is chosen by them: neither an epoch nor a
+seed nor a member. The run folders stay in `--out`; a second run takes what lies there for the same
+recipe, PyTorch and processor, and finishes what was stopped, so that the hours that `best` takes
+can be spent by and by. Delete the folder to measure everything afresh.
+
+With `--members N` the row "best, N members" is printed too: the plain average of the seeds 0 to
+N - 1, which is what `mnistry train best --members N` trains. With `--peers` the tutorial's CNN is
+trained by Keras on TensorFlow in the same run (see benchmarks/tutorials.py). Linux only.
+"""
+
+import argparse
+import json
+import os
+import shlex
+import statistics
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+import machine
+import mnistry
+import tutorials
+from measure import measure
+from mnistry.dataset import DataSplits
+from mnistry.layers import describe_layers
+from mnistry.metrics import mean_interval
+from mnistry.recipe import PRESETS
+from mnistry.runfolder import CONFIG, WEIGHTS, read_config
+from results import QUIET, Settings
+
+SEEDS = {"fast": 20, "strong": 5, "best": 3}
+PEER, TUTORIAL = "keras-tensorflow", "datumo-cnn"
+
+
+@dataclass(frozen=True)
+class Record:
+    """One seed's training."""
+
+    accuracy: float  # on the test images, after the last epoch
+    train_seconds: float  # of its epochs
+    process_seconds: float | None  # of the whole command; None where it was stopped and resumed
+    disturbed: bool  # whether other processes took a tenth of a core or more
+
+
+def main() -> int:
+    """Runs the benchmark; returns the exit code."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("--presets", nargs="+", default=list(SEEDS), choices=list(SEEDS), metavar="PRESET")
+    add("--seeds", type=tutorials.positive, help="how many [fast 20, strong 5, best 3]")
+    add("--members", type=tutorials.positive, metavar="N", help="average N seeds of best, too")
+    add("--peers", action="store_true", help="train the tutorial's CNN by Keras on TensorFlow, too")
+    add("--python-peers", default=sys.executable, help="the interpreter that has TensorFlow")
+    add("--threads", type=tutorials.positive, default=machine.cores(), help="and cores [all]")
+    add("--data-dir", help="MNIST's IDX files, gzipped or not [MNISTRY_DATA]")
+    add("--out", type=Path, default=Path("runs/records"), help="[%(default)s]")
+    options = parser.parse_args()
+    data_dir = options.data_dir or os.environ.get("MNISTRY_DATA")
+    if data_dir is None:
+        parser.error("name the folder of MNIST's IDX files: --data-dir, or MNISTRY_DATA")
+    options.data_dir = Path(data_dir).absolute()
+    machine.keep_to(options.threads)
+    data = mnistry.load_dataset("mnist", options.data_dir)
+    rows, fastest = [], None
+    for preset in options.presets:
+        count = options.seeds or SEEDS[preset]
+        records = [train(preset, seed, options, data) for seed in range(count)]
+        rows.append(row(preset, records))
+        if preset == "fast":
+            fastest = statistics.median(record.train_seconds for record in records)
+    if options.members:
+        records = [train("best", seed, options, data) for seed in range(options.members)]
+        rows.append(row_of_members(records, options, data))
+    if options.peers:
+        rows.append(row_of_peer(options, fastest))
+    print(
+        f"mnistry {mnistry.__version__}, torch {torch.__version__}, float32, "
+        f"{machine.cpu_model()}, {options.threads} cores; by: {shlex.join(['python', *sys.argv])}\n"
+    )
+    print("| preset | test accuracy (n) | 95% interval of the mean | parameters | training, s "
+          "| whole command, s | command |")  # fmt: skip
+    print("|---|---|---|--:|--:|--:|---|")
+    print("\n".join(rows))
+    return 0
+
+
+def train(preset: str, seed: int, options: argparse.Namespace, data: DataSplits) -> Record:
+    """Trains one seed, or finishes it, or takes it as it lies there."""
+    folder = options.out / f"{preset}-{seed}"
+    note = folder / "record.json"
+    own = {"recipe": PRESETS[preset].to_dict(), "torch": torch.__version__}
+    own |= {"cpu": machine.cpu_model(), "threads": options.threads}
+    if (folder / CONFIG).exists():
+        found = read_config(folder)
+        made = {"recipe": found["recipe"], "torch": found["versions"]["torch"]}
+        made |= {"cpu": found["hardware"]["cpu"], "threads": found["threads"]}
+        if made != own:
+            sys.exit(f"{folder}: was trained in another way; delete it, or name another --out")
+    known = note.exists()
+    if not known:
+        started = (folder / CONFIG).exists()
+        asked = ["--resume", str(folder)]
+        if not started:
+            asked = [preset, "--seed", str(seed), "--out", str(folder)]
+            asked += ["--data-dir", str(options.data_dir), "--threads", str(options.threads)]
+        if not (folder / WEIGHTS).exists():
+            command = [sys.executable, "-m", "mnistry", "train", *asked, "--quiet"]
+            ended = measure(command, Path.cwd(), os.environ, timeout=6 * 3600)
+            if ended.error:
+                sys.exit(f"{shlex.join(command)}: {ended.error}")
+        run = mnistry.load_run(folder)
+        whole = not started
+        record = Record(
+            accuracy=float((run.predict(data.test.images).argmax(1) == data.test.labels).mean()),
+            train_seconds=sum(epoch["seconds"] for epoch in run.history),
+            process_seconds=ended.wall_seconds if whole else None,
+            disturbed=not whole or ended.others_cores > QUIET,
+        )
+        note.write_text(json.dumps(asdict(record)))
+    record = Record(**json.loads(note.read_text()))
+    tutorials.say(
+        f"{preset}, seed {seed}: {record.accuracy:.2%}, training {record.train_seconds:.2f} s"
+        + (", disturbed" if record.disturbed else "")
+        + (" (already there)" if known else "")
+    )
+    return record
+
+
+def row(preset: str, records: Sequence[Record]) -> str:
+    """A preset's line of the table."""
+    accuracies = [100 * record.accuracy for record in records]
+    spread = f" ± {statistics.stdev(accuracies):.2f}" if len(records) > 1 else ""
+    interval = "–"
+    if len(records) > 1:
+        low, high = mean_interval(accuracies)
+        interval = f"{low:.2f} to {high:.2f}"
+    recipe = PRESETS[preset]
+    assert not callable(recipe.network)
+    parameters = sum(layer.parameters for layer in describe_layers(recipe.network))
+    whole = [record.process_seconds for record in records if record.process_seconds is not None]
+    cells = [
+        f"`{preset}`",
+        f"{statistics.mean(accuracies):.2f}{spread} ({len(records)})",
+        interval,
+        f"{parameters:,}",
+        f"{statistics.median(record.train_seconds for record in records):.1f}",
+        f"{statistics.median(whole):.1f}" if whole else "–",
+        f"`mnistry train {preset}`",
+    ]
+    return f"| {' | '.join(cells)} |"
+
+
+def row_of_members(records: Sequence[Record], options: argparse.Namespace, data: DataSplits) -> str:
+    """The line of the average of all members."""
+    count = len(records)
+    answers: list[NDArray[np.float32]] = [
+        mnistry.load_run(options.out / f"best-{seed}").predict(data.test.images)
+        for seed in range(count)
+    ]
+    right = (np.mean(answers, axis=0).argmax(1) == data.test.labels).mean()
+    recipe = PRESETS["best"]
+    assert not callable(recipe.network)
+    parameters = count * sum(layer.parameters for layer in describe_layers(recipe.network))
+    seconds = sum(record.train_seconds for record in records)
+    cells = [f"`best`, {count} members", f"{right:.2%} (1)", "–", f"{parameters:,}"]
+    cells += [f"{seconds:.0f}", "–", f"`mnistry train best --members {count}`"]
+    return f"| {' | '.join(cells).replace('%', '')} |"
+
+
+def row_of_peer(options: argparse.Namespace, fastest: float | None) -> str:
+    """The tutorial's CNN, by the library that the tutorial takes."""
+    with tempfile.TemporaryDirectory(prefix="mnistry-benchmark-") as scratch:
+        pythons = {PEER: options.python_peers}
+        bench = tutorials.Bench(pythons, options.data_dir, Path(scratch), timeout=3600)
+        versions = tutorials.find_peers(bench, [PEER])
+        if PEER not in versions:
+            sys.exit("--peers: name the interpreter that has TensorFlow with --python-peers")
+        place = str(bench.data_dir), str(bench.npz)
+        tutorials.must_succeed(bench.run(options.python_peers, "data", *place))
+        settings = Settings(
+            preset=TUTORIAL,
+            peer=PEER,
+            run=0,
+            epochs=10,
+            threads=options.threads,
+            cpu=machine.cpu_model(),
+            versions=versions[PEER],
+        )
+        result = bench.train(settings)
+    tutorials.say(f"{TUTORIAL}, {PEER}: {tutorials.outcome(result)}")
+    if result.trained is None:
+        sys.exit(1)
+    seconds = result.trained.train_seconds
+    ratio = f", {seconds / fastest:.0f} times `fast`'s" if fastest else ""
+    cells = ["the tutorial's CNN, Keras on TensorFlow", f"{result.trained.test_accuracy:.2%} (1)"]
+    cells += ["–", "542,230", f"{seconds:.1f}{ratio}", f"{result.process_seconds:.1f}", "–"]
+    return f"| {' | '.join(cells).replace('%', '')} |"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

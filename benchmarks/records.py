@@ -22,7 +22,7 @@ import statistics
 import sys
 import tempfile
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -36,7 +36,7 @@ from measure import measure
 from mnistry.dataset import DataSplits
 from mnistry.layers import describe_layers
 from mnistry.metrics import mean_interval
-from mnistry.recipe import PRESETS
+from mnistry.recipe import PRESETS, Recipe
 from mnistry.runfolder import CONFIG, WEIGHTS, read_config
 from results import QUIET, Settings
 
@@ -102,13 +102,12 @@ def train(preset: str, seed: int, options: argparse.Namespace, data: DataSplits)
     """Trains one seed, or finishes it, or takes it as it lies there."""
     folder = options.out / f"{preset}-{seed}"
     note = folder / "record.json"
-    own = {"recipe": PRESETS[preset].to_dict(), "torch": torch.__version__}
-    own |= {"cpu": machine.cpu_model(), "threads": options.threads}
     if (folder / CONFIG).exists():
         found = read_config(folder)
-        made = {"recipe": found["recipe"], "torch": found["versions"]["torch"]}
-        made |= {"cpu": found["hardware"]["cpu"], "threads": found["threads"]}
-        if made != own:
+        made = (found["hardware"]["cpu"], found["versions"]["torch"], found["threads"])
+        wanted = replace(PRESETS[preset], source="", reported="")
+        recipe = replace(Recipe.from_dict(found["recipe"]), source="", reported="")
+        if (recipe, *made) != (wanted, machine.cpu_model(), torch.__version__, options.threads):
             sys.exit(f"{folder}: was trained in another way; delete it, or name another --out")
     known = note.exists()
     if not known:

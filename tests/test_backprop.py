@@ -41,6 +41,10 @@ NETWORKS: dict[str, tuple[Layer, ...]] = {
     "linear, without a bias": (
         *(Flatten(), Dense(12, "linear"), Dense(9, bias=False), Dense(10, "softmax", bias=False)),
     ),
+    "convolutions with a bias": (
+        *(Conv(5, 5, stride=2), plain(4, 3), BatchNorm(), Conv(3, 3, stride=3)),
+        *(Flatten(), Dense(10, "softmax")),
+    ),
     "a convolution alone": (plain(5, 4, 3), Flatten(), Dense(10, "softmax")),
     "normalised": (
         *(plain(6, 5, 2), BatchNorm(), plain(7, 4, 2), BatchNorm(), Flatten()),
@@ -177,8 +181,8 @@ class Own(nn.Module):
 @pytest.mark.parametrize(
     "network",
     [
-        build(Recipe("a", (Conv(3), Flatten(), Dense(10, "softmax")))),
-        build(Recipe("b", (Conv(3), MaxPool(), Conv(3), Flatten(), Dense(10, "softmax")))),
+        build(Recipe("a", (plain(3, 3), MaxPool(), Flatten(), Dense(10, "softmax")))),
+        build(Recipe("b", (Conv(3, stride=2), MaxPool(), Flatten(), Dense(10, "softmax")))),
         build(Recipe("c", (Conv(3), Conv(3), MaxPool(), Flatten(), Dense(10, "softmax")))),
         build(Recipe("d", (Conv(3), MaxPool(), MaxPool(), Flatten(), Dense(10, "softmax")))),
         build(Recipe("e", (MaxPool(), Flatten(), Dense(10, "softmax")))),

@@ -2,7 +2,7 @@
 
 A tutorial's network is so small that on a CPU the bookkeeping between its operations costs more
 than the arithmetic. `WrittenGradient` does the same arithmetic in buffers made once: no graph, no
-allocation, no copy. Four choices carry most of it:
+allocation, no copy. Three choices carry most of it:
 
 - The gradient with respect to a large layer's input is computed transposed, (inputs, B): the
   matrix library is up to four times faster that way round. So is the softmax of (classes, B).
@@ -11,8 +11,6 @@ allocation, no copy. Four choices carry most of it:
 - Convolution and pooling are one matrix product. Every window of the pooled image sees
   (kernel + pool - 1)^2 pixels, and each of the pool^2 places of the kernel in it is a row block
   of one larger kernel. The pooled output is the largest of the blocks.
-- The first layer's batch normalisation happens within its kernel: the mean and the variance of
-  what a kernel gives follow from the mean and the covariance of the windows.
 
 Source: the chain rule (Rumelhart, Hinton and Williams, 1986); figures in docs/design.md.
 """
@@ -94,38 +92,62 @@ def _matrix(kernel: Tensor) -> Tensor:
 
 
 class _Conv:
-    """A convolution without bias or padding, before a layer that gives it contiguous gradients."""
+    """A convolution without padding; with ReLU or without."""
 
     def __init__(self, layer: ConvLayer, size: int, is_first: bool, batch: int) -> None:
         filters, channels, kernel, _ = layer.kernel.shape
+        self.layer, self.relu = layer, layer.spec.activation == "relu"
         self.kernel = _matrix(layer.kernel.data)
         self.kernel_gradient = _matrix(layer.kernel.grad)  # type: ignore[arg-type]
         self.rows = _windows(channels, size, kernel, layer.spec.stride)
-        self.is_first = is_first
         taps = self.kernel.shape[1]
         columns = len(self.rows) // taps * batch
-        self.windows = torch.empty(taps, columns)
+        has_bias = layer.bias is not None
+        self.x = torch.empty(channels * size * size, batch)
+        self.windows = torch.ones(taps + has_bias, columns)  # a row of ones for the bias
+        self.taps = self.windows[:taps].view(-1, batch)
+        self.weights = torch.empty(filters, taps + has_bias)
+        self.weights_gradient = torch.empty(taps + has_bias, filters)
         self.output = torch.empty(filters, columns)
-        self.turned = torch.empty(taps, filters)
-        self.windows_gradient = torch.empty(0 if is_first else (taps, columns))
-        self.input_gradient = torch.empty(0 if is_first else (channels * size * size, batch))
+        self.gradient = torch.empty(filters, columns)
+        self.is_first = is_first
+        if not is_first:
+            self.taps_gradient = torch.empty(taps, columns)
+            # Which numbers of it each number of the input is in, one input after the other.
+            self.order = self.rows.argsort()
+            counts = self.rows.bincount(minlength=len(self.x))
+            self.starts = counts.cumsum(0) - counts
 
     def forward(self, x: Tensor) -> Tensor:  # (B, channels * size^2) -> (B, filters * positions)
-        rows = x.t().contiguous()
-        batch = rows.shape[1]
-        torch.index_select(rows, 0, self.rows, out=self.windows.view(-1, batch))
-        torch.mm(self.kernel, self.windows, out=self.output)
+        batch = len(x)
+        if x.t().is_contiguous():
+            torch.index_select(x.t(), 0, self.rows, out=self.taps)
+        else:
+            torch.index_select(self.x.copy_(x.t()), 0, self.rows, out=self.taps)
+        weights = self.kernel
+        if self.layer.bias is not None:
+            torch.cat([self.kernel, self.layer.bias.data[:, None]], 1, out=self.weights)
+            weights = self.weights
+        torch.mm(weights, self.windows, out=self.output)
+        if self.relu:
+            self.output.relu_()
         return self.output.view(-1, batch).t()
 
     def backward(self, gradient: Tensor) -> Tensor | None:
-        gradient = gradient.t().reshape(len(self.kernel), -1)
-        torch.mm(self.windows, gradient.t(), out=self.turned)  # faster than the other way round
-        self.kernel_gradient.copy_(self.turned.t())
+        batch = len(gradient)
+        gradient = gradient.t().reshape(self.output.shape)
+        if self.relu:
+            gradient = _mask(gradient, self.output, 0, grad_input=self.gradient)
+        # Faster than gradient x windows', which is of the shape that is wanted.
+        torch.mm(self.windows, gradient.t(), out=self.weights_gradient)
+        self.kernel_gradient.copy_(self.weights_gradient[: self.kernel.shape[1]].t())
+        if self.layer.bias is not None:
+            self.layer.bias.grad.copy_(self.weights_gradient[-1])  # type: ignore[union-attr]
         if self.is_first:
             return None
-        torch.mm(self.kernel.t(), gradient, out=self.windows_gradient)
-        rows = self.windows_gradient.view(len(self.rows), -1)
-        return self.input_gradient.zero_().index_add_(0, self.rows, rows).t()
+        torch.mm(self.kernel.t(), gradient, out=self.taps_gradient)
+        sums = torch.embedding_bag(self.taps_gradient.view(-1, batch), self.order, self.starts)
+        return sums[0].t()
 
 
 class _BatchNorm:
@@ -147,7 +169,7 @@ class _BatchNorm:
         torch.sub(x, mean[:, None], out=self.normal)
         torch.mul(self.normal, self.normal, out=self.product)
         variance = torch.mv(self.product, self.ones).div_(count)
-        _remember(self.layer, mean, variance, count)
+        self._remember(mean, variance)
         self.root = (variance + self.layer.eps).rsqrt_()
         self.normal.mul_(self.root[:, None])
         torch.addcmul(
@@ -170,69 +192,18 @@ class _BatchNorm:
         gradient.mul_((self.scale * self.root)[:, None])
         return gradient.view(-1, batch).t()
 
-
-class _ConvNorm:
-    """The first layers of an image network: convolution, batch normalisation, ReLU."""
-
-    def __init__(self, layer: ConvLayer, norm: BatchNormLayer, batch: int) -> None:
-        filters, _, kernel, _ = layer.kernel.shape
-        self.kernel = _matrix(layer.kernel.data)
-        self.kernel_gradient = _matrix(layer.kernel.grad)  # type: ignore[arg-type]
-        self.norm, self.scale, self.shift = norm, norm.weight.data, norm.bias.data
-        self.rows = _windows(1, 28, kernel, layer.spec.stride)
-        self.taps = self.kernel.shape[1]
-        columns = len(self.rows) // self.taps * batch
-        self.transposed = torch.empty(28 * 28, batch)
-        self.windows = torch.ones(self.taps + 1, columns)  # the last row stands for a bias
-        self.folded = torch.empty(filters, self.taps + 1)
-        self.output = torch.empty(filters, columns)
-        self.gradient = torch.empty(filters, columns)
-
-    def forward(self, x: Tensor) -> Tensor:  # (B, 784) -> (B, filters * positions)
-        batch, columns = len(x), self.windows.shape[1]
-        self.transposed.copy_(x.t())
-        windows = self.windows[:-1].view(-1, batch)
-        torch.index_select(self.transposed, 0, self.rows, out=windows)
-        moments = torch.mm(self.windows, self.windows.t()).div_(columns)
-        self.mean = moments[:-1, -1]
-        covariance = moments[:-1, :-1] - torch.outer(self.mean, self.mean)
-        self.spread = self.kernel @ covariance
-        variance = (self.spread * self.kernel).sum(1)
-        self.means = self.kernel @ self.mean
-        _remember(self.norm, self.means, variance, columns)
-        self.root = (variance + self.norm.eps).rsqrt_()
-        factor = self.scale * self.root
-        torch.mul(self.kernel, factor[:, None], out=self.folded[:, :-1])
-        torch.sub(self.shift, factor * self.means, out=self.folded[:, -1])
-        torch.mm(self.folded, self.windows, out=self.output).relu_()
-        return self.output.view(-1, batch).t()
-
-    def backward(self, gradient: Tensor) -> Tensor | None:  # (B, filters * positions)
-        gradient = gradient.t().reshape(self.output.shape)
-        gradient = _mask(gradient, self.output, 0, grad_input=self.gradient)
-        folded = torch.mm(self.windows, gradient.t()).t()  # with respect to the folded kernel
-        kernel, shift = folded[:, :-1], folded[:, -1]
-        scale = ((kernel * self.kernel).sum(1) - self.means * shift) * self.root
-        self.norm.bias.grad.copy_(shift)  # type: ignore[union-attr]
-        self.norm.weight.grad.copy_(scale)  # type: ignore[union-attr]
-        # The kernel moves what it gives, and by its variance how large that counts.
-        kernel = kernel - torch.outer(shift, self.mean)
-        kernel.addcmul_(self.spread, (scale * self.root)[:, None], value=-1)
-        torch.mul(kernel, (self.scale * self.root)[:, None], out=self.kernel_gradient)
-        return None
-
-
-def _remember(layer: BatchNormLayer, mean: Tensor, variance: Tensor, count: int) -> None:
-    """The running figures, for after training; of a single number there are none."""
-    if count == 1:
-        return
-    assert layer.running_mean is not None
-    assert layer.running_var is not None
-    assert layer.num_batches_tracked is not None
-    assert layer.momentum is not None
-    layer.running_mean.lerp_(mean, layer.momentum)
-    layer.running_var.lerp_(variance * (count / (count - 1)), layer.momentum)
-    layer.num_batches_tracked += 1
+    def _remember(self, mean: Tensor, variance: Tensor) -> None:
+        """The running figures, for after training; of a single number there are none."""
+        layer, count = self.layer, len(self.ones)
+        if count == 1:
+            return
+        assert layer.running_mean is not None
+        assert layer.running_var is not None
+        assert layer.num_batches_tracked is not None
+        assert layer.momentum is not None
+        layer.running_mean.lerp_(mean, layer.momentum)
+        layer.running_var.lerp_(variance * (count / (count - 1)), layer.momentum)
+        layer.num_batches_tracked += 1
 
 
 class _ConvPool:
@@ -328,7 +299,6 @@ def _plan(network: nn.Module) -> list[Callable[[int], _Part]] | None:
     size, features = 28, 28 * 28
     while layers:
         layer, first = layers.pop(0), not plan
-        following = layers[0] if layers else None
         if isinstance(layer, nn.Flatten):
             continue
         if isinstance(layer, DenseLayer):
@@ -339,22 +309,15 @@ def _plan(network: nn.Module) -> list[Callable[[int], _Part]] | None:
         elif isinstance(layer, ConvLayer) and not layer.spec.padding:
             spec = layer.spec
             extent = (size - spec.kernel_size) // spec.stride + 1
-            plain = spec.activation == "linear" and not spec.bias
-            if first and isinstance(following, nn.MaxPool2d):
-                if spec.activation != "relu" or spec.stride > 1 or not spec.bias:
-                    return None
-                plan.append(partial(_ConvPool, layer, following.kernel_size))
-                extent //= following.kernel_size  # type: ignore[operator]
-                layers.pop(0)
-            elif not plain:
-                return None
-            elif first and isinstance(following, BatchNormLayer):
-                if following.spec.activation != "relu":
-                    return None
-                plan.append(partial(_ConvNorm, layer, following))
+            pool = layers[0].kernel_size if layers and isinstance(layers[0], nn.MaxPool2d) else 0
+            if not pool:
+                plan.append(partial(_Conv, layer, size, first))
+            elif first and spec.activation == "relu" and spec.stride == 1 and spec.bias:
+                plan.append(partial(_ConvPool, layer, pool))
+                extent //= pool  # type: ignore[operator]
                 layers.pop(0)
             else:
-                plan.append(partial(_Conv, layer, size, first))
+                return None
             size, features = extent, spec.filters * extent**2
         else:
             return None

@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -402,3 +403,49 @@ def test_the_written_step_and_autograd_train_alike(monkeypatch: pytest.MonkeyPat
     images = SMALL[1][0]
     np.testing.assert_allclose(written.predict(images), other.predict(images), atol=2e-3)
     assert bits_of(written) != bits_of(other), "the same path twice"
+
+
+@pytest.mark.parametrize("name", ["everything", "members"])
+def test_a_replayed_step_trains_alike(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a GPU the step is recorded; here what is recorded is simply done again."""
+    recipe = dataclasses.replace(NETWORKS[name], epochs=2, batch_size=8)
+    monkeypatch.setattr(trainer, "can_write", lambda _network: False)
+    plain = train(recipe, data=SMALL, threads=1, precision="float32")
+    begin, captured = trainer.Trainer._begin, []
+
+    def capture(work: Callable[[], None]) -> Callable[[], None]:
+        """As a CUDA graph: recording does nothing yet; replaying takes no arguments."""
+        captured.append(work)
+        return work
+
+    def begin_replayed(self: trainer.Trainer, member: int) -> None:
+        begin(self, member)
+        self.step = trainer.Replayed(self._backpropagate, capture)
+
+    monkeypatch.setattr(trainer.Trainer, "_begin", begin_replayed)
+    replayed = train(recipe, data=SMALL, threads=1, precision="float32")
+    assert bits_of(replayed) == bits_of(plain)
+    assert figures_of(replayed) == figures_of(plain)
+    assert len(captured) == recipe.members, "recorded once for each network"
+
+
+def test_what_is_replayed() -> None:
+    done: list[int] = []
+
+    def double(x: Tensor) -> Tensor:
+        done.append(len(x))
+        return 2 * x
+
+    recorded: list[Callable[[], None]] = []
+
+    def capture(work: Callable[[], None]) -> Callable[[], None]:
+        recorded.append(work)
+        return work
+
+    step = trainer.Replayed(double, capture)
+    for number, size in enumerate((4, 4, 4, 4, 2, 4)):
+        x = torch.full((size,), float(number))
+        assert torch.equal(step(x), 2 * x)
+    assert done == [4, 4, 4, 4, 2, 4]
+    assert len(recorded) == 1
+    assert step.x.data_ptr() != x.data_ptr(), "its input must not move"

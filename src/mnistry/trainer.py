@@ -28,6 +28,7 @@ from mnistry.run import History, Run, check_history, fill_network, network_array
 
 _TELL_EVERY = 0.1  # seconds between two reports of progress
 _STEPS_AT_A_TIME = 32
+_WARM_UP = 3  # steps, in which libraries choose how they compute and take their memory
 _SCORE_BATCH = 1000  # validation images at a time
 
 
@@ -82,6 +83,9 @@ class Trainer:
         self.bfloat16 = not self.written and _use_bfloat16(self.precision, self.device)
         self.config["precision"] = "bfloat16" if self.bfloat16 else "float32"
         self.average = self.parameters.clone() if recipe.averaging else None
+        self.step: Callable[[Tensor], Tensor] = self._backpropagate
+        if self.device.type == "cuda" and not callable(recipe.network):
+            self.step = Replayed(self._backpropagate, capture_on_cuda)
 
     def _on_device(self, dataset: Dataset) -> tuple[Tensor, Tensor]:  # (n, 784), (n,)
         images = torch.from_numpy(scale(flatten(dataset.images))).to(self.device)
@@ -153,31 +157,41 @@ class Trainer:
             yield done
 
     def _steps(self, order: Tensor) -> Iterator[int]:
-        size, scale_ = self.recipe.batch_size, self.optimizer.gradient_scale
+        size = self.recipe.batch_size
         steps = zip(order.split(size), self.probabilities.split(size), strict=True)
         self.network.train()
         done = 0
         for indices, probabilities in steps:
-            x, y = self._augmented(self.images[indices]), self.labels[indices]
-            self.gradient.zero_()
             try:
-                with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
-                    logits = self.network(x)
-                smoothing = self.recipe.label_smoothing
-                loss = F.cross_entropy(logits.float(), y, label_smoothing=smoothing)
-                (loss * scale_).backward()
+                logits = self.step(indices)
             except Exception as error:  # whatever a user's own network raises
                 if is_out_of_memory(error):
                     raise
                 raise ModelError(
-                    f"{self.recipe.name}: the network fails in training, on {len(y)} images: "
+                    f"{self.recipe.name}: the network fails in training, on {len(indices)} images: "
                     f"{type(error).__name__}: {error}"
                 ) from error
             with torch.no_grad():
                 self._update()
-                probabilities.copy_(logits.float().softmax(1))
-            done += len(y)
+                probabilities.copy_(logits.softmax(1))
+            done += len(indices)
             yield done
+
+    def _backpropagate(self, indices: Tensor) -> Tensor:  # (B,) -> (B, classes)
+        """Writes the gradient of a batch, by autograd; gives its logits."""
+        x, y = self._augmented(self.images[indices]), self.labels[indices]
+        kind = self.device.type
+        with torch.autocast(kind, torch.bfloat16, enabled=self.bfloat16, cache_enabled=False):
+            logits: Tensor = self.network(x)
+        logits = logits.float()
+        loss = F.cross_entropy(logits, y, label_smoothing=self.recipe.label_smoothing)
+        loss = loss * self.optimizer.gradient_scale
+        self.gradient.zero_()
+        slopes = torch.autograd.grad(loss, self.trainable, allow_unused=True)
+        for parameter, slope in zip(self.trainable, slopes, strict=True):
+            if slope is not None:
+                parameter.grad.copy_(slope)  # type: ignore[union-attr]
+        return logits.detach()
 
     def _augmented(self, images: Tensor) -> Tensor:  # (B, 784) -> (B, 1, 28, 28)
         return augment(images.view(-1, 1, 28, 28), self.recipe.augment)
@@ -268,6 +282,51 @@ class Trainer:
         """The trained network, on the CPU."""
         self._end()
         return Run(self.recipe, self.whole.cpu().eval(), self.history, self.config)
+
+
+class Replayed:
+    """A step whose operations are recorded once and then replayed, so that none is dispatched.
+
+    A GPU does a small network's operations faster than Python can ask for them.
+
+    Args:
+        work: Reads a tensor of fixed size and what never moves in memory; gives a tensor.
+        capture: Records what a function does and gives a function that does it again.
+    """
+
+    def __init__(
+        self,
+        work: Callable[[Tensor], Tensor],
+        capture: Callable[[Callable[[], None]], Callable[[], object]],
+    ) -> None:
+        self.work, self.capture = work, capture
+        self.calls = 0
+        self.replay: Callable[[], object] | None = None
+        self.x: Tensor
+        self.output: Tensor
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Does the work; what it gives is overwritten by the next call."""
+        self.calls += 1
+        if self.calls <= _WARM_UP or (self.replay and x.shape != self.x.shape):
+            return self.work(x)
+        if self.replay is None:
+            self.x = x.clone()
+            self.replay = self.capture(self._once)
+        self.x.copy_(x)
+        self.replay()
+        return self.output
+
+    def _once(self) -> None:
+        self.output = self.work(self.x)
+
+
+def capture_on_cuda(work: Callable[[], None]) -> Callable[[], object]:
+    """Records a CUDA graph."""
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        work()
+    return graph.replay
 
 
 def one_cycle(share: float) -> float:

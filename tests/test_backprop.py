@@ -184,6 +184,7 @@ class Own(nn.Module):
         build(Recipe("a", (plain(3, 3), MaxPool(), Flatten(), Dense(10, "softmax")))),
         build(Recipe("b", (Conv(3, stride=2), MaxPool(), Flatten(), Dense(10, "softmax")))),
         build(Recipe("c", (Conv(3), Conv(3), MaxPool(), Flatten(), Dense(10, "softmax")))),
+        build(Recipe("large", (Conv(9), Conv(9), Flatten(), Dense(10, "softmax")))),
         build(Recipe("d", (Conv(3), MaxPool(), MaxPool(), Flatten(), Dense(10, "softmax")))),
         build(Recipe("e", (MaxPool(), Flatten(), Dense(10, "softmax")))),
         build(Recipe("f", (Conv(3, activation="linear"), *image_network(1, 3, 2)[1:]))),

@@ -2,7 +2,7 @@
 
     import mnistry
 
-    run = mnistry.train("nvidia-mlp")
+    run = mnistry.train("fast")
     print(run.evaluate().accuracy)
 
 Names are imported when they are first used, so `import mnistry` loads neither PyTorch nor

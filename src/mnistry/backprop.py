@@ -27,6 +27,7 @@ from mnistry.model import BatchNormLayer, ConvLayer, DenseLayer
 _mask = torch.ops.aten.threshold_backward.grad_input  # gradient where the other is above a limit
 
 
+_MOST_WINDOWS = 2**13  # numbers in an image's windows, above which autograd's convolution is faster
 _TURN_ABOVE = 2**16  # numbers in a kernel from which the transposed product is faster
 
 
@@ -310,14 +311,14 @@ def _plan(network: nn.Module) -> list[Callable[[int], _Part]] | None:
             spec = layer.spec
             extent = (size - spec.kernel_size) // spec.stride + 1
             pool = layers[0].kernel_size if layers and isinstance(layers[0], nn.MaxPool2d) else 0
-            if not pool:
-                plan.append(partial(_Conv, layer, size, first))
-            elif first and spec.activation == "relu" and spec.stride == 1 and spec.bias:
+            if pool and first and spec.activation == "relu" and spec.stride == 1 and spec.bias:
                 plan.append(partial(_ConvPool, layer, pool))
                 extent //= pool  # type: ignore[operator]
                 layers.pop(0)
-            else:
+            elif pool or (not first and layer.kernel[0].numel() * extent**2 > _MOST_WINDOWS):
                 return None
+            else:
+                plan.append(partial(_Conv, layer, size, first))
             size, features = extent, spec.filters * extent**2
         else:
             return None

@@ -81,6 +81,9 @@ PICTURES: dict[str, Draw] = {
     "mistakes, one": lambda path: draw.draw_mistakes(IMAGES, LABELS, PROBABILITIES, path, most=1),
     "mistakes, none": lambda path: draw.draw_mistakes(IMAGES, LABELS, np.eye(10)[LABELS], path),
     "curves 1": lambda path: draw.draw_curves(history(1), path),
+    "curves of one epoch's course": lambda path: draw.draw_curves(
+        history(1, course=[[2 / n, 1 - 0.9 / n] for n in range(1, 21)]), path
+    ),
     "curves 10": lambda path: draw.draw_curves(history(10), path, title="nvidia-mlp"),
     "curves 100": lambda path: draw.draw_curves(training_only(history(100)), path),
     "curves, perfect": lambda path: draw.draw_curves(

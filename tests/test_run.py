@@ -261,7 +261,16 @@ def test_a_file_that_is_damaged(copy: Path, name: str, how: str) -> None:
         load_run(copy / "finished")
 
 
-@pytest.mark.parametrize("history", [None, {}, 3, "loss", [3], [{}], [{"epoch": 1}], [None]])
+RECORD = {"epoch": 1, "loss": 0.5, "accuracy": 0.5, "seconds": 1.0}
+
+
+@pytest.mark.parametrize(
+    "history",
+    [
+        *(None, {}, 3, "loss", [3], [{}], [{"epoch": 1}], [None]),
+        *([RECORD | {"course": course}] for course in (3, [3], [[1]], [[1, "2"]], {"1": 2})),
+    ],
+)
 def test_a_history_that_is_none(copy: Path, history: Any) -> None:
     for kept in (history or {"was": history}, {"data": "mnist", "epochs": history}):
         (copy / "finished" / HISTORY).write_text(json.dumps(kept))

@@ -236,11 +236,15 @@ def test_the_records_of_the_history() -> None:
         if validation != "none":
             figures += ["val_loss", "val_accuracy"]
         for number, record in enumerate(run.history, start=1):
-            assert list(record) == ["epoch", *figures, "seconds", "repeatable"]
+            assert list(record) == ["epoch", *figures, "seconds", "repeatable", "course"]
             assert record["epoch"] == number
             assert record["seconds"] > 0
             assert all(type(record[name]) is float for name in figures)
             assert 0 <= record["accuracy"] <= 1
+            count = 45 if validation == "split" else 50
+            sizes = [len(part) for part in np.array_split(np.arange(count), 20)]
+            course = np.average(record["course"], axis=0, weights=sizes)
+            assert course == pytest.approx([record["loss"], record["accuracy"]])
         json.dumps(run.history, allow_nan=False)
 
 

@@ -336,6 +336,7 @@ _FAST = Recipe(
     weight_decay=0.01,
     label_smoothing=0.05,
     source="Mnistry's own: 99% in the least time",
+    reported="test accuracy 99.04% ± 0.06 (20 seeds) after 2.4 s on two cores",
 )
 _STRONG = replace(
     _FAST,
@@ -346,6 +347,7 @@ _STRONG = replace(
     epochs=3,
     augment=Augment(shift=1.5, rotate=10, scale=0.1, shear=0.1),
     source="Mnistry's own: 99.6% within two minutes",
+    reported="test accuracy 99.65% ± 0.06 (5 seeds) after 93 s on two cores",
 )
 _BEST = replace(
     _STRONG,
@@ -353,6 +355,7 @@ _BEST = replace(
     epochs=20,
     augment=Augment(shift=2, rotate=12, scale=0.12, shear=0.12),
     source="Mnistry's own: the most accurate within half an hour",
+    reported="BESTREP",
 )
 _TUTORIALS = (
     Recipe(

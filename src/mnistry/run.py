@@ -23,7 +23,7 @@ from mnistry.model import build, logits_of
 from mnistry.prepare import as_images, scale
 from mnistry.recipe import Recipe
 
-History = list[dict[str, float]]
+History = list[dict[str, Any]]
 
 _MOST = sys.float_info.max  # a history's numbers are finite
 _MOST_SHIFTS = 4  # pixels: the margin around MNIST's digits, which are moved round about
@@ -39,7 +39,8 @@ class Run:
         network: The trained network, on the CPU.
         history: A record for each epoch: epoch, loss, accuracy (mean over the epoch's images as
             they were trained on, as Keras reports it), val_loss and val_accuracy where there was
-            validation, seconds, and whether it is repeatable (the same bits from the same seed).
+            validation, seconds, whether it is repeatable (the same bits from the same seed), and
+            its course: loss and accuracy of each twentieth of its images.
         config: What config.json holds: recipe, seed, threads, device, precision, data and its
             hash, versions, hardware.
         path: Its run folder, or None.
@@ -187,10 +188,21 @@ def check_history(history: Any, path: Path) -> None:
         isinstance(record, dict)
         and record.keys() >= {"loss", "accuracy", "seconds"}
         and record.get("epoch") == number
-        and all(isinstance(v, int | float) and abs(v) <= _MOST for v in record.values())
+        and all(_is_number(value) for name, value in record.items() if name != "course")
+        and _is_course(record.get("course", []))
         for number, record in enumerate(history, start=1)
     ):
         raise ModelError(f"{path}: holds no history, a record of numbers an epoch; train again")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and abs(value) <= _MOST
+
+
+def _is_course(value: object) -> bool:
+    return isinstance(value, list) and all(
+        isinstance(part, list) and len(part) == 2 and all(map(_is_number, part)) for part in value
+    )
 
 
 def data_of(config: dict[str, Any], path: Path) -> dict[str, Any]:

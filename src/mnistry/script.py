@@ -49,7 +49,7 @@ for row in mnistry.describe_layers(recipe.network):
 # 5. Train.
 run = mnistry.train(recipe, data=((x_train, y_train), (x_test, y_test)), seed=0)
 for record in run.history:
-    print({{name: round(value, 4) for name, value in record.items()}})
+    print("epoch {{epoch}}: loss {{loss:.4f}}, accuracy {{accuracy:.4f}}".format(**record))
 
 # 6. Evaluate, on images that it has not seen.
 report = run.evaluate(((x_train, y_train), (x_test, y_test)))

@@ -28,6 +28,7 @@ from mnistry.run import History, Run, check_history, fill_network, network_array
 
 _TELL_EVERY = 0.1  # seconds between two reports of progress
 _STEPS_AT_A_TIME = 32
+_PARTS = 20  # of an epoch, whose figures are kept
 _WARM_UP = 3  # steps, in which libraries choose how they compute and take their memory
 _SCORE_BATCH = 1000  # validation images at a time
 
@@ -120,8 +121,13 @@ class Trainer:
                 if now - told > _TELL_EVERY:
                     told = now
                     progress(Progress(number, self.epochs, seen, total))
-        loss, accuracy = _figures(self.probabilities, self.labels[order])
-        record = {"epoch": number, "loss": loss, "accuracy": accuracy}
+        parts = min(_PARTS, total)
+        labels = self.labels[order]
+        course = zip(
+            self.probabilities.tensor_split(parts), labels.tensor_split(parts), strict=True
+        )
+        loss, accuracy = _figures(self.probabilities, labels)
+        record: dict[str, Any] = {"epoch": number, "loss": loss, "accuracy": accuracy}
         if self.validation:
             with self._averaged():
                 record["val_loss"], record["val_accuracy"] = self._score(*self.validation)
@@ -133,6 +139,7 @@ class Trainer:
             )
         record["seconds"] = time.perf_counter() - started
         record["repeatable"] = self.device.type == "cpu"
+        record["course"] = [list(_figures(*part)) for part in course]
         self.history.append(record)
         progress(Progress(number, self.epochs, total, total, record))
 

@@ -37,6 +37,7 @@ def draw_curves(
     Args:
         history: One mapping an epoch: epoch, loss, accuracy (0..1), and where there is validation
             val_loss and val_accuracy. A value that is missing, None or not finite leaves a gap.
+            A single epoch is shown by its course, pairs of loss and accuracy, where it has one.
         path: The PNG file to write.
         title: The line above.
 
@@ -53,28 +54,32 @@ def draw_curves(
     figure = canvas.new_figure(8.6, top + 2.95, heading)
     from matplotlib.ticker import MaxNLocator
 
-    for left, name in ((0.85, "loss"), (5.05, "accuracy")):
-        axes = canvas.place_axes(figure, left, top, 3.2, 2.3)
+    course = history[0].get("course") if len(history) == 1 else None
+    for place, name in enumerate(("loss", "accuracy")):
+        axes = canvas.place_axes(figure, 0.85 + 4.2 * place, top, 3.2, 2.3)
+        drawn: list[NDArray[np.float64]] = []
         for key, words, colour, marker in (
             (name, "training", BLUE, "o"),
             (f"val_{name}", "validation", VERMILION, "s"),
         ):
-            values = _column(history, key)
-            finite = values[np.isfinite(values)]
+            values, where = _column(history, key), epochs
+            if course and key == name:
+                values = np.array([part[place] for part in course])
+                where = epochs[0] - 1 + (np.arange(len(values)) + 0.5) / len(values)
+            drawn.append(finite := values[np.isfinite(values)])
             if not finite.size:
                 continue
             last = f"{finite[-1]:.2%}" if name == "accuracy" else canvas.number(finite[-1])
             axes.plot(
-                epochs, values, color=colour, linewidth=1.6, label=f"{words}  {last}",
-                marker=marker if len(epochs) <= 40 else None, markersize=4, clip_on=False,
+                where, values, color=colour, linewidth=1.6, label=f"{words}  {last}",
+                marker=marker if len(where) <= 40 else None, markersize=4, clip_on=False,
             )  # fmt: skip
             axes.legend(
                 loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncols=2, fontsize=TEXT,
                 labelcolor=INK, frameon=False, columnspacing=2.5, handletextpad=0.6,
             )  # fmt: skip
         axes.grid(axis="y", color=FAINTEST, linewidth=0.8)
-        drawn = np.concatenate([_column(history, name), _column(history, f"val_{name}")])
-        axes.set_ylim(*_limits(drawn, 1.0 if name == "accuracy" else math.inf))
+        axes.set_ylim(*_limits(np.concatenate(drawn), 1.0 if name == "accuracy" else math.inf))
         canvas.label_axes(axes, "epoch", name)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         if name == "accuracy":
@@ -250,11 +255,10 @@ def _column(history: Sequence[Mapping[str, Any]], key: str) -> NDArray[np.float6
 
 
 def _limits(values: NDArray[np.float64], most: float) -> tuple[float, float]:
-    """Returns where an axis of such values, 0..most, begins and ends: at least 1% apart."""
-    finite = values[np.isfinite(values)]
-    if not finite.size:
+    """Returns where an axis of finite values, 0..most, begins and ends: at least 1% apart."""
+    if not values.size:
         return 0.0, 1.0
-    low, high = float(finite.min()), float(finite.max())
+    low, high = float(values.min()), float(values.max())
     pad = max(0.06 * (high - low), 0.005 * abs(high)) or 1.0
     return max(0.0, low - pad), min(most, high + pad)
 

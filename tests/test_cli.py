@@ -331,11 +331,16 @@ def _train(mnistry: Mnistry, *options: str | Path) -> tuple[int, str, str]:
 def test_train_evaluate_predict(place: Path, mnistry: Mnistry):
     code, out, err = _train(mnistry)
     assert code == 0
-    assert [line.split()[:2] for line in err.splitlines()[2:]] == [
+    few = "4 steps of 100 images are few for a network to learn in; --epochs 125 gives more"
+    assert err.splitlines()[2] == few
+    assert [line.split()[:2] for line in err.splitlines()[3:]] == [
         ["epoch", "1/2"],
         ["epoch", "2/2"],
     ]
     assert "accuracy" in err
+    assert "are few" not in mnistry("train", "vidhya-mlp", "--data", "digits", "--epochs", 50)[2]
+    shutil.rmtree("runs")
+    assert _train(mnistry)[0] == 0
     assert "kept in runs/vidhya-mlp-1; next: mnistry evaluate runs/vidhya-mlp-1" in out
     assert _train(mnistry, "--quiet")[2] == ""
     assert sorted(os.listdir("runs")) == ["vidhya-mlp-1", "vidhya-mlp-2"]

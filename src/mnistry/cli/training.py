@@ -1,5 +1,6 @@
 """`mnistry train`: from a preset to a run."""
 
+import math
 import shlex
 from collections.abc import Callable
 from pathlib import Path
@@ -36,6 +37,8 @@ from mnistry.runfolder import CONFIG, WEIGHTS, claim_run_folder, read_config, un
 if TYPE_CHECKING:
     from mnistry.run import Run
     from mnistry.trainer import Progress
+
+_FEW_STEPS, _ENOUGH_STEPS = 100, 250
 
 
 def train(
@@ -133,9 +136,15 @@ def train(
 
         if not quiet:
             tell(f"{chosen.name}: {describe_network(chosen)}")
-            tell(
-                f"{splits.name}: {len(splits.train):,} images to train on; the run goes to {folder}"
-            )
+            images, size = len(splits.train), batch_size or chosen.batch_size
+            tell(f"{splits.name}: {images:,} images to train on; the run goes to {folder}")
+            each = math.ceil(images / size)
+            steps = each * (epochs or chosen.epochs)
+            if steps < _FEW_STEPS:
+                tell(
+                    f"{steps} steps of {size} images are few for a network to learn in; "
+                    f"--epochs {math.ceil(_ENOUGH_STEPS / each)} gives more"
+                )
         try:
             run = watch(
                 lambda report: train_run(

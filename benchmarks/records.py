@@ -51,7 +51,7 @@ class Record:
     accuracy: float  # on the test images, after the last epoch
     train_seconds: float  # of its epochs
     process_seconds: float | None  # of the whole command; None where it was stopped and resumed
-    disturbed: bool  # whether other processes took a tenth of a core or more
+    disturbed: bool  # whether others took a tenth of a core or more, or it was stopped and resumed
 
 
 def main() -> int:
@@ -105,9 +105,11 @@ def train(preset: str, seed: int, options: argparse.Namespace, data: DataSplits)
     if (folder / CONFIG).exists():
         found = read_config(folder)
         made = (found["hardware"]["cpu"], found["versions"]["torch"], found["threads"])
+        how = (found["device"], found["precision"])
         wanted = replace(PRESETS[preset], source="", reported="")
         recipe = replace(Recipe.from_dict(found["recipe"]), source="", reported="")
-        if (recipe, *made) != (wanted, machine.cpu_model(), torch.__version__, options.threads):
+        here = (machine.cpu_model(), torch.__version__, options.threads)
+        if (recipe, made, how) != (wanted, here, ("cpu", "float32")):
             sys.exit(f"{folder}: was trained in another way; delete it, or name another --out")
     known = note.exists()
     if not known:
@@ -116,6 +118,7 @@ def train(preset: str, seed: int, options: argparse.Namespace, data: DataSplits)
         if not started:
             asked = [preset, "--seed", str(seed), "--out", str(folder)]
             asked += ["--data-dir", str(options.data_dir), "--threads", str(options.threads)]
+            asked += ["--device", "cpu", "--precision", "float32"]
         if not (folder / WEIGHTS).exists():
             command = [sys.executable, "-m", "mnistry", "train", *asked, "--quiet"]
             ended = measure(command, Path.cwd(), os.environ, timeout=6 * 3600)
@@ -151,8 +154,9 @@ def row(preset: str, records: Sequence[Record]) -> str:
     assert not callable(recipe.network)
     parameters = sum(layer.parameters for layer in describe_layers(recipe.network))
     whole = [record.process_seconds for record in records if record.process_seconds is not None]
+    disturbed = sum(record.disturbed for record in records)
     cells = [
-        f"`{preset}`",
+        f"`{preset}`" + (f", {disturbed} of {len(records)} disturbed" if disturbed else ""),
         f"{statistics.mean(accuracies):.2f}{spread} ({len(records)})",
         interval,
         f"{parameters:,}",

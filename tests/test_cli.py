@@ -357,6 +357,15 @@ def test_train_evaluate_predict(place: Path, mnistry: Mnistry):
     assert mnistry("evaluate", "runs/vidhya-mlp-1", "--shifts", 5)[0] == 2
 
 
+def test_train_members(place: Path, mnistry: Mnistry):
+    code, out, err = _train(mnistry, "--members", 3)
+    assert code == 0
+    assert "epoch 6/6" in err
+    assert re.match(r"trained in [\d.]+ s; the last of its 3 networks: accuracy ", out)
+    assert mnistry("train", "--members", 0)[0] == 2
+    assert json.loads(mnistry("evaluate", "runs/vidhya-mlp-1", "--json")[1])["accuracy"] > 0.1
+
+
 def test_train_json(place: Path, mnistry: Mnistry):
     code, out, err = _train(mnistry, "--json", "--quiet", "--seed", 3, "--batch-size", 20)
     assert (code, err) == (0, "")

@@ -208,7 +208,7 @@ class _BatchNorm:
 
 
 class _ConvPool:
-    """The first layers of an image network: convolution, ReLU, max-pool, flatten."""
+    """The first layers of an image network: convolution, ReLU, max-pool."""
 
     def __init__(self, layer: ConvLayer, pool: Any, batch: int) -> None:
         filters, _, kernel, _ = layer.kernel.shape
@@ -283,7 +283,7 @@ def _places(kernel: int, pool: int) -> Tensor:
 
 
 def can_write(network: nn.Module) -> bool:
-    """Whether the gradient is written out for a network: small ones as the presets', on a CPU."""
+    """Whether the gradient is written out for a network: a small one, on a CPU."""
     return _plan(network) is not None
 
 

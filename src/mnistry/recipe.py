@@ -1,4 +1,4 @@
-"""Recipes: everything that decides a training, as plain data, and the presets of the tutorials."""
+"""Recipes: everything that decides a training, as plain data, and the presets."""
 
 import hashlib
 import importlib.util
@@ -293,7 +293,7 @@ def _numbers(layer: Layer) -> list[str]:
 def _values(name: str, text: str, places: int) -> list[float]:
     """The numbers in "32,64"; the layers themselves check their range."""
     try:
-        values = [float(part) if "." in part else int(part) for part in text.split(",")]
+        values = [int(part) if part.isdecimal() else float(part) for part in text.split(",")]
     except ValueError:
         values = []
     if len(values) not in (1, places):

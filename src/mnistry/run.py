@@ -40,7 +40,8 @@ class Run:
         history: A record for each epoch: epoch, loss, accuracy (mean over the epoch's images as
             they were trained on, as Keras reports it), val_loss and val_accuracy where there was
             validation, seconds, whether it is repeatable (the same bits from the same seed), and
-            its course: loss and accuracy of each twentieth of its images.
+            its course: loss and accuracy of each twentieth of its images. Members follow one
+            another, each with figures of its own alone.
         config: What config.json holds: recipe, seed, threads, device, precision, data and its
             hash, versions, hardware.
         path: Its run folder, or None.

@@ -77,7 +77,17 @@ _SHOW = 'print("prepared", x.shape, x.dtype, x.min(), x.max(), y[:3].tolist())'
 
 _SELDOM = {"stride": 1, "padding": 0, "bias": True}  # numbers of layers that are left out
 _WIDTH = 88  # characters in a line
-_MORE = ("beta_1", "beta_2", "schedule", "weight_decay", "label_smoothing", "averaging", "augment")
+_MORE = (
+    "members",
+    "labels",
+    "beta_1",
+    "beta_2",
+    "schedule",
+    "weight_decay",
+    "label_smoothing",
+    "averaging",
+    "augment",
+)
 
 
 def write_script(recipe: Recipe) -> str:

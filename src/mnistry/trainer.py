@@ -44,7 +44,7 @@ class Progress:
     epochs: int
     done: int
     total: int
-    record: Mapping[str, float] | None = None
+    record: Mapping[str, Any] | None = None
 
 
 class Trainer:
@@ -123,9 +123,8 @@ class Trainer:
                     progress(Progress(number, self.epochs, seen, total))
         parts = min(_PARTS, total)
         labels = self.labels[order]
-        course = zip(
-            self.probabilities.tensor_split(parts), labels.tensor_split(parts), strict=True
-        )
+        shares = self.probabilities.tensor_split(parts), labels.tensor_split(parts)
+        course = [list(_figures(*share)) for share in zip(*shares, strict=True)]
         loss, accuracy = _figures(self.probabilities, labels)
         record: dict[str, Any] = {"epoch": number, "loss": loss, "accuracy": accuracy}
         if self.validation:
@@ -139,7 +138,7 @@ class Trainer:
             )
         record["seconds"] = time.perf_counter() - started
         record["repeatable"] = self.device.type == "cpu"
-        record["course"] = [list(_figures(*part)) for part in course]
+        record["course"] = course
         self.history.append(record)
         progress(Progress(number, self.epochs, total, total, record))
 
@@ -270,6 +269,7 @@ class Trainer:
         if steps != each * (last + 1) or not 0 <= member < self.recipe.members:
             raise ModelError(f"{path}: is damaged ({steps} steps in its history); train again")
         if member:
+            self._end()
             self._begin(member)
         fill_network(self.whole, network, path)
         for name, tensor in self._state().items():
@@ -297,7 +297,8 @@ class Replayed:
     A GPU does a small network's operations faster than Python can ask for them.
 
     Args:
-        work: Reads a tensor of fixed size and what never moves in memory; gives a tensor.
+        work: Reads a tensor and what never moves in memory; gives a tensor. What is not as large
+            as the first time is done without a recording.
         capture: Records what a function does and gives a function that does it again.
     """
 
@@ -314,11 +315,12 @@ class Replayed:
 
     def __call__(self, x: Tensor) -> Tensor:
         """Does the work; what it gives is overwritten by the next call."""
+        if not self.calls:
+            self.x = x.clone()
         self.calls += 1
-        if self.calls <= _WARM_UP or (self.replay and x.shape != self.x.shape):
+        if self.calls <= _WARM_UP or x.shape != self.x.shape:
             return self.work(x)
         if self.replay is None:
-            self.x = x.clone()
             self.replay = self.capture(self._once)
         self.x.copy_(x)
         self.replay()

@@ -138,6 +138,8 @@ def train(
             tell(f"{chosen.name}: {describe_network(chosen)}")
             images, size = len(splits.train), batch_size or chosen.batch_size
             tell(f"{splits.name}: {images:,} images to train on; the run goes to {folder}")
+            if (validation or chosen.validation) == "split":
+                images -= images // 10
             each = math.ceil(images / size)
             steps = each * (epochs or chosen.epochs)
             if steps < _FEW_STEPS:
@@ -226,10 +228,12 @@ def _say_trained(run: "Run", json: bool) -> None:
     if json:
         say_json({"run": str(run.path), "history": run.history, "config": run.config})
         return
-    seconds = sum(record["seconds"] for record in run.history)
+    seconds, members = sum(record["seconds"] for record in run.history), run.recipe.members
+    whose = f"; the last of its {members} networks:" if members > 1 else ":"
+    name = run.config["data"]["name"]
     say(
-        f"trained in {seconds:.2f} s: accuracy {percent(last['accuracy'])} on what it was shown of "
-        f"{run.config['data']['name']}"
+        f"trained in {seconds:.2f} s{whose} accuracy {percent(last['accuracy'])} on what it was "
+        f"shown of {name}"
     )
     if "val_accuracy" in last:
         preset = PRESETS.get(run.recipe.name)

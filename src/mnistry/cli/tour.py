@@ -87,19 +87,18 @@ def demo(
         draw_grid(images, labels, out / "predictions.png", predictions=report.y_pred[:_SHOWN])
         draw_report(report, splits, out)
     low, high = report.interval
-    say(
-        "\n"
-        + fill(f"Mnistry trained {run.recipe.name} ({describe_network(run.recipe)})", 80)
-        + f"\non {len(splits.train):,} images of {splits.name}, and read "
-        f"{percent(report.accuracy)} of {len(splits.test):,} others right\n"
-        f"(95% interval {percent(low)} to {percent(high)}).\n"
+    result = (
+        f"Mnistry trained {run.recipe.name} ({describe_network(run.recipe)}) on "
+        f"{len(splits.train):,} images of {splits.name}, and read {percent(report.accuracy)} of "
+        f"{len(splits.test):,} others right (95% interval {percent(low)} to {percent(high)})."
     )
+    say(f"\n{fill(result, 80)}\n")
     say("\n".join(f"  {seconds:7.2f} s  {step}" for step, seconds in took))
     say(
         f"\nPictures in {out}: first-40.png, predictions.png, mistakes.png, confusion.png,\n"
         f"and run/curves.png. Next:\n\n{_activation()}"
         f"  mnistry predict --index 7 --run {shlex.quote(str(folder))} --draw\n"
-        "  mnistry train datumo-cnn\n"
+        "  mnistry train strong\n"
         "  mnistry --help"
     )
 

@@ -27,7 +27,7 @@ from mnistry.model import BatchNormLayer, ConvLayer, DenseLayer
 _mask = torch.ops.aten.threshold_backward.grad_input  # gradient where the other is above a limit
 
 
-_MOST_WINDOWS = 2**13  # numbers in an image's windows, above which autograd's convolution is faster
+_MOST_WINDOWS = 2**14  # numbers in an image's windows, above which autograd's convolution is faster
 _TURN_ABOVE = 2**16  # numbers in a kernel from which the transposed product is faster
 
 

@@ -150,21 +150,25 @@ def row(preset: str, records: Sequence[Record]) -> str:
     if len(records) > 1:
         low, high = mean_interval(accuracies)
         interval = f"{low:.2f} to {high:.2f}"
-    recipe = PRESETS[preset]
-    assert not callable(recipe.network)
-    parameters = sum(layer.parameters for layer in describe_layers(recipe.network))
     whole = [record.process_seconds for record in records if record.process_seconds is not None]
     disturbed = sum(record.disturbed for record in records)
     cells = [
         f"`{preset}`" + (f", {disturbed} of {len(records)} disturbed" if disturbed else ""),
         f"{statistics.mean(accuracies):.2f}{spread} ({len(records)})",
         interval,
-        f"{parameters:,}",
+        f"{parameters_of(preset):,}",
         f"{statistics.median(record.train_seconds for record in records):.1f}",
         f"{statistics.median(whole):.1f}" if whole else "–",
         f"`mnistry train {preset}`",
     ]
     return f"| {' | '.join(cells)} |"
+
+
+def parameters_of(preset: str) -> int:
+    """How many parameters a preset's network has."""
+    network = PRESETS[preset].network
+    assert not callable(network)
+    return sum(layer.parameters for layer in describe_layers(network))
 
 
 def row_of_members(records: Sequence[Record], options: argparse.Namespace, data: DataSplits) -> str:
@@ -175,11 +179,9 @@ def row_of_members(records: Sequence[Record], options: argparse.Namespace, data:
         for seed in range(count)
     ]
     right = (np.mean(answers, axis=0).argmax(1) == data.test.labels).mean()
-    recipe = PRESETS["best"]
-    assert not callable(recipe.network)
-    parameters = count * sum(layer.parameters for layer in describe_layers(recipe.network))
     seconds = sum(record.train_seconds for record in records)
-    cells = [f"`best`, {count} members", f"{right:.2%} (1)", "–", f"{parameters:,}"]
+    cells = [f"`best`, {count} members", f"{right:.2%} (1)", "–"]
+    cells += [f"{count * parameters_of('best'):,}"]
     cells += [f"{seconds:.0f}", "–", f"`mnistry train best --members {count}`"]
     return f"| {' | '.join(cells).replace('%', '')} |"
 
@@ -210,7 +212,13 @@ def row_of_peer(options: argparse.Namespace, fastest: float | None) -> str:
     seconds = result.trained.train_seconds
     ratio = f", {seconds / fastest:.0f} times `fast`'s" if fastest else ""
     cells = ["the tutorial's CNN, Keras on TensorFlow", f"{result.trained.test_accuracy:.2%} (1)"]
-    cells += ["–", "542,230", f"{seconds:.1f}{ratio}", f"{result.process_seconds:.1f}", "–"]
+    cells += [
+        "–",
+        f"{parameters_of(TUTORIAL):,}",
+        f"{seconds:.1f}{ratio}",
+        f"{result.process_seconds:.1f}",
+        "–",
+    ]
     return f"| {' | '.join(cells).replace('%', '')} |"
 
 

@@ -37,7 +37,9 @@ def recipe_in(script: str) -> Recipe:
 
 def test_a_script_spells_all_of_a_training_out() -> None:
     found = recipe_in(write_script(EVERYTHING))
-    assert dataclasses.replace(found, labels=EVERYTHING.labels) == EVERYTHING
+    assert found == EVERYTHING
+    several = dataclasses.replace(EVERYTHING, members=3, labels="one-hot")
+    assert recipe_in(write_script(several)) == several
 
 
 @pytest.mark.parametrize("name", PRESETS)

@@ -121,10 +121,8 @@ class _Conv:
 
     def forward(self, x: Tensor) -> Tensor:  # (B, channels * size^2) -> (B, filters * positions)
         batch = len(x)
-        if x.t().is_contiguous():
-            torch.index_select(x.t(), 0, self.rows, out=self.taps)
-        else:
-            torch.index_select(self.x.copy_(x.t()), 0, self.rows, out=self.taps)
+        x = x.t() if x.t().is_contiguous() else self.x.copy_(x.t())
+        torch.index_select(x, 0, self.rows, out=self.taps)
         weights = self.kernel
         if self.layer.bias is not None:
             torch.cat([self.kernel, self.layer.bias.data[:, None]], 1, out=self.weights)

@@ -60,6 +60,10 @@ class Augment:
         for field in fields(self):
             _check_number(field.name, getattr(self, field.name), most.get(field.name, 28.0))
 
+    def changes(self) -> dict[str, float]:
+        """Those that are not 0."""
+        return {name: value for name, value in vars(self).items() if value}
+
 
 def _check_number(name: str, value: object, most: float) -> None:
     if type(value) not in (int, float) or not 0 <= value <= most:  # type: ignore[operator]
@@ -151,11 +155,10 @@ class Recipe:
         if not callable(self.network):
             describe_layers(self.network)
 
-    def own_numbers(self) -> dict[str, Any]:
-        """What of the schedule, the updates and the images' changes is not as in a tutorial."""
-        plain = {f.name: f.default for f in fields(self)} | vars(Augment())
-        values = {name: getattr(self, name) for name in ("schedule", *_SHARES)}
-        values |= asdict(self.augment)
+    def extras(self) -> dict[str, Any]:
+        """What it has that no tutorial has, by field: members, decays, schedule, augment, ..."""
+        plain = {f.name: f.default for f in fields(self)}
+        values = {n: getattr(self, n) for n in ("members", "schedule", *_SHARES, "augment")}
         return {name: value for name, value in values.items() if value != plain[name]}
 
     def with_classes(self, classes: int) -> "Recipe":

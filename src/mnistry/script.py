@@ -41,6 +41,7 @@ recipe = Recipe(
     batch_size={batch_size},
     epochs={epochs},
     validation="{validation}",
+    labels="{labels}",
 {more})
 for row in mnistry.describe_layers(recipe.network):
     print(f"{{row.name:12}} {{row.output_shape!s:16}} {{row.parameters:9,}} parameters")
@@ -77,17 +78,6 @@ _SHOW = 'print("prepared", x.shape, x.dtype, x.min(), x.max(), y[:3].tolist())'
 
 _SELDOM = {"stride": 1, "padding": 0, "bias": True}  # numbers of layers that are left out
 _WIDTH = 88  # characters in a line
-_MORE = (
-    "members",
-    "labels",
-    "beta_1",
-    "beta_2",
-    "schedule",
-    "weight_decay",
-    "label_smoothing",
-    "averaging",
-    "augment",
-)
 
 
 def write_script(recipe: Recipe) -> str:
@@ -98,8 +88,9 @@ def write_script(recipe: Recipe) -> str:
     """
     if callable(recipe.network):
         raise UsageError(f"{recipe.name}: is a script of yours already; expected a preset's name")
+    extras = recipe.extras()
     kinds = {type(layer).__name__ for layer in recipe.network} | {"Recipe"}
-    if dict(_more(recipe)).get("augment"):
+    if "augment" in extras:
         kinds.add("Augment")
     is_image = isinstance(recipe.network[0], Conv)
     steps = (
@@ -113,24 +104,16 @@ def write_script(recipe: Recipe) -> str:
         names=", ".join(sorted(kinds)),
         prepare="\n".join(steps),
         layers="\n".join(_call(layer) for layer in recipe.network),
-        more="".join(f"    {name}={_value(value)},\n" for name, value in _more(recipe)),
+        more="".join(f"    {name}={_value(value)},\n" for name, value in extras.items()),
         parameters=sum(row.parameters for row in describe_layers(recipe.network)),
         **{f.name: getattr(recipe, f.name) for f in fields(recipe) if f.name != "network"},
     )
 
 
-def _more(recipe: Recipe) -> list[tuple[str, Any]]:
-    """What no tutorial has, as far as the recipe does."""
-    plain = {f.name: f.default for f in fields(recipe)}
-    values = ((name, getattr(recipe, name)) for name in _MORE)
-    return [(name, value) for name, value in values if value != plain[name]]
-
-
 def _value(value: Any) -> str:
     if not isinstance(value, Augment):
         return repr(value).replace("'", '"')
-    plain = vars(Augment())
-    changed = (f"{k}={v!r}" for k, v in vars(value).items() if v != plain[k])
+    changed = (f"{name}={by!r}" for name, by in value.changes().items())
     return f"Augment({', '.join(changed)})"
 
 

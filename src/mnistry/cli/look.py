@@ -33,9 +33,10 @@ def presets(json: Json = False) -> None:
         _say_field("source", recipe.source)
         _say_field("network", describe_network(recipe))
         _say_field("size", f"{parameters:,} parameters")
+        extras = {n: v for n, v in recipe.extras().items() if n != "augment"}
         own = "".join(
-            f", {name.replace('_', ' ')} {value if isinstance(value, str) else f'{value:g}'}"
-            for name, value in recipe.own_numbers().items()
+            f", {name} {value if isinstance(value, str) else f'{value:g}'}"
+            for name, value in (extras | recipe.augment.changes()).items()
         )
         _say_field(
             "training",

@@ -37,7 +37,7 @@ def ink(drawn: Drawn, rng: np.random.Generator) -> NDArray[np.uint8]:
 
 
 def canvases(
-    drawn: Drawn, rng: np.random.Generator, tall: float | Floats
+    drawn: Drawn, rng: np.random.Generator, tall: float | Floats, thinnest: float = _THIN
 ) -> Iterator[tuple[NDArray[np.uint8], float]]:
     """Ink digits at any size.
 
@@ -45,6 +45,7 @@ def canvases(
         drawn: n digits.
         rng: Decides where the strokes swell.
         tall: Pixels of a digit's longer side, of all or of each: (n,).
+        thinnest: The least width of a stroke, by the longer side.
 
     Yields:
         For each digit (h, w) uint8, 0 ground to 255 ink, and the width of its pixels by their
@@ -54,7 +55,7 @@ def canvases(
     points, ends = _refine(drawn.points, drawn.ends, finer)
     traits, tones = drawn.traits, _TONES * min(8, finer)
     n, count = points.shape[:2]
-    pen = np.clip(np.exp(traits["width"]), _THIN, _THICK) * tall  # (n,)
+    pen = np.clip(np.exp(traits["width"]), thinnest, _THICK) * tall  # (n,)
     low, high = points.min(1), points.max(1)
     wave, want = np.cos(2 * np.pi * (np.linspace(0, _WAVES, count) + rng.random((2, n, 1))))
     thick = np.maximum(1, np.round(pen[:, None] * (1 + traits["swell"][:, None] * wave))).astype(

@@ -15,12 +15,26 @@ def images() -> torch.Tensor:
     return images
 
 
-ALL = Augment(shift=2, rotate=10, scale=0.1, shear=0.1, elastic=1, stroke=0.5, cutout=6)
+ALL = Augment(
+    shift=2,
+    rotate=10,
+    scale=0.1,
+    shear=0.1,
+    elastic=1,
+    stroke=0.5,
+    cutout=6,
+    stretch=0.5,
+    coarse=0.5,
+    threshold=0.5,
+    tone=0.3,
+    noise=0.2,
+)
 
 
 @pytest.mark.parametrize("name", ["none", "all", *vars(ALL)])
 def test_what_every_change_keeps(images: torch.Tensor, name: str) -> None:
     how = {"none": Augment(), "all": ALL}.get(name) or Augment(**{name: getattr(ALL, name)})
+    images[:, :, 17:20] *= 0.45
     kept = images.clone()
     torch.manual_seed(0)
     changed = augment(images, how)
@@ -31,7 +45,9 @@ def test_what_every_change_keeps(images: torch.Tensor, name: str) -> None:
     assert torch.equal(images, kept)
     assert torch.equal(changed, images) == (name == "none")
     distinct = len({image.numpy().tobytes() for image in changed})
-    assert distinct == 1 if name == "none" else distinct > 8
+    few = {"none": (1, 1), "threshold": (3, 3), "coarse": (2, 5)}  # grids, and left alone
+    least, most = few.get(name, (9, 64))
+    assert least <= distinct <= most
     torch.manual_seed(0)
     assert torch.equal(augment(images, how), changed)
 
@@ -76,6 +92,54 @@ def test_strokes_get_thicker_and_thinner(images: torch.Tensor) -> None:
     assert ink.max() > 60
     assert ink.min() >= 10  # a bar of 3 x 12, thinned by a pixel on each side: 1 x 10
     assert ink.max() <= 5 * 14
+
+
+def test_a_thin_stroke_stays_bright() -> None:
+    images = torch.zeros(64, 1, 28, 28)
+    images[:, :, 5:23, 14] = 1
+    torch.manual_seed(0)
+    changed = augment(images, Augment(stroke=0.9))
+    assert torch.equal(changed.amax((1, 2, 3)), torch.ones(64))
+
+
+def extent(image: torch.Tensor, axis: int) -> int:
+    return int((image[0] > 0.5).any(axis).sum())
+
+
+def test_stretched_digits_fill_their_square(images: torch.Tensor) -> None:
+    torch.manual_seed(0)
+    changed = augment(images, Augment(stretch=1.0))
+    wide, tall = ([extent(image, axis) for image in changed] for axis in (0, 1))
+    assert max(wide) >= 11  # of 3, to the bar's height
+    assert min(wide) >= 3
+    assert set(tall) <= {11, 12, 13}
+    half = augment(images, Augment(stretch=0.5))
+    alike = sum(extent(image, 0) == 3 for image in half)
+    assert 20 < alike < 50
+
+
+def test_a_coarse_image_has_lost_what_is_fine() -> None:
+    images = torch.zeros(64, 1, 28, 28)
+    images[:, :, ::2] = 1
+    torch.manual_seed(0)
+    changed = augment(images, Augment(coarse=1.0))
+    assert changed.std((1, 2, 3)).max() < 0.3
+    assert images.std((1, 2, 3)).min() > 0.4
+    assert changed.amax((1, 2, 3)) == pytest.approx(torch.ones(64), abs=1e-6)
+
+
+def test_only_black_and_white_is_left(images: torch.Tensor) -> None:
+    torch.manual_seed(0)
+    changed = augment(images * 0.9, Augment(threshold=1.0))
+    assert set(changed.unique().tolist()) == {0.0, 1.0}
+
+
+def test_tone_and_noise_leave_paper_clean(images: torch.Tensor) -> None:
+    for how in (Augment(tone=0.3), Augment(noise=0.3)):
+        torch.manual_seed(0)
+        changed = augment(images, how)
+        assert changed[:, :, :6].abs().max() == 0
+        assert changed[:, :, 8:20, 10:13].std(0).min() > 0.03
 
 
 def test_a_square_is_cut_out() -> None:

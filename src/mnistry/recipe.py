@@ -45,6 +45,12 @@ class Augment:
         elastic: Pixels by which a smooth field moves points, its deviation.
         stroke: How much strokes are thickened or thinned: 1 is by a pixel on each side.
         cutout: Pixels a side of a square that is blanked.
+        stretch: The share of images that are stretched to fill a square, some all the way, as
+            forms do that scale each digit to its box.
+        coarse: The share that are brought to a grid of 9 to 20 pixels a side and back.
+        threshold: The share of which only black and white is left.
+        tone: How uneven the ink is, and how dark: the deviation of an exponent, and of patches.
+        noise: The deviation of each pixel's noise, at most, in shares of full ink.
     """
 
     shift: float = 0.0
@@ -54,11 +60,17 @@ class Augment:
     elastic: float = 0.0
     stroke: float = 0.0
     cutout: float = 0.0
+    stretch: float = 0.0
+    coarse: float = 0.0
+    threshold: float = 0.0
+    tone: float = 0.0
+    noise: float = 0.0
 
     def __post_init__(self) -> None:
-        most = {"rotate": 180.0, "scale": 0.9, "shear": 2.0, "stroke": 1.0}
+        most = {"rotate": 180.0, "scale": 0.9, "shear": 2.0, "shift": 28.0, "elastic": 28.0}
+        most["cutout"] = 28.0  # the others are shares
         for field in fields(self):
-            _check_number(field.name, getattr(self, field.name), most.get(field.name, 28.0))
+            _check_number(field.name, getattr(self, field.name), most.get(field.name, 1.0))
 
     def changes(self) -> dict[str, float]:
         """Those that are not 0."""

@@ -36,11 +36,15 @@ PUBLIC = {
     *("Flatten", "MaxPool", "MnistryError", "ModelError", "NetworkError", "Progress", "Recipe"),
     *("Report", "Run", "StorageError", "UsageError", "__version__", "add_channel"),
     *("describe_layers", "draw_confusion", "draw_curves", "draw_descent", "draw_grid"),
-    *("draw_line", "draw_mistakes", "draw_prediction", "evaluate", "flatten", "load_data"),
-    *("load_dataset", "load_recipe", "load_run", "one_hot", "resume", "scale", "train"),
+    *("draw_line", "draw_mistakes", "draw_prediction", "evaluate", "export_run", "flatten"),
+    *("load_data", "load_dataset", "load_recipe", "load_run", "one_hot", "resume", "scale"),
+    "train",
 }
 
-HEAVY = {"torch", "matplotlib", "pooch", "PIL", "safetensors", "requests", "cv2"}
+HEAVY = {
+    *("torch", "matplotlib", "pooch", "PIL", "safetensors", "requests", "cv2"),
+    *("onnx", "onnxruntime", "onnxscript"),
+}
 """Packages that are slow to load, or that are not there where Mnistry only reads digits."""
 
 MAY_LOAD = {  # the arguments of `mnistry`, and what of the heavy packages they may load
@@ -48,6 +52,7 @@ MAY_LOAD = {  # the arguments of `mnistry`, and what of the heavy packages they 
     "--help": set(),
     "--version": set(),
     "train --help": set(),
+    "export --help": set(),
     "data digits": set(),
     "data digits --json": set(),
     "data digits --prepare nvidia-mlp": set(),

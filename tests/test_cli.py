@@ -148,7 +148,7 @@ MAKER = _page_maker()
 def test_the_commands_are_those_of_the_design():
     assert MAKER.names() == [
         *("data", "cache", "presets", "summary", "train"),
-        *("evaluate", "predict", "fit-line", "recipe", "demo"),
+        *("evaluate", "predict", "export", "fit-line", "recipe", "demo"),
     ]
     assert len(app.registered_commands) == len(MAKER.names())
 
@@ -477,6 +477,47 @@ def test_predict_takes_odd_names(place: Path, mnistry: Mnistry, name: str):
         assert "\x1b" not in out
 
 
+def test_export(place: Path, mnistry: Mnistry):
+    code, out, err = _finish("export", "done", "a b.onnx", "--quiet")  # PyTorch logs past capsys
+    assert (code, err) == (0, "")
+    first, images, probabilities, checked = out.splitlines()
+    assert first == f"written: a b.onnx, {os.path.getsize('a b.onnx'):,} bytes of ONNX"
+    assert images.split(maxsplit=1) == ["images", "(n, 28, 28) uint8, 0 ground to 255 ink"]
+    assert probabilities.split(maxsplit=1) == ["probabilities", "(n, 10) float32"]
+    assert checked.startswith("checked on 50 images of digits test: 0 answers differ from the run")
+    options = ["--data", "digits.npz", "--json", "--quiet"]
+    code, out, err = mnistry("export", "done", "c.onnx", *options)
+    assert (code, err) == (0, "")
+    record = json.loads(out)
+    assert record.pop("largest_difference") < 1e-5
+    assert record == {
+        "path": "c.onnx",
+        "size": os.path.getsize("c.onnx"),
+        "classes": 10,
+        "data": "digits.npz test",
+        "images": 50,
+        "answers_differ": 0,
+    }
+    assert Path("c.onnx").read_bytes() == Path("a b.onnx").read_bytes()
+
+
+def test_export_takes_a_finished_run(place: Path, mnistry: Mnistry):
+    weights = Path("done/weights.safetensors")
+    whole = weights.read_bytes()
+    weights.write_bytes(whole[:-9])
+    code, out, err = mnistry("export", "done", "o.onnx")
+    assert (code, out) == (4, "")
+    assert err.startswith("mnistry: done/weights.safetensors: is damaged")
+    assert err.count("\n") == 1
+    weights.unlink()
+    code, out, err = mnistry("export", "done", "o.onnx")
+    assert (code, out) == (4, "")
+    assert err == (
+        "mnistry: done: its training did not finish; finish it with: mnistry train --resume done\n"
+    )
+    assert not Path("o.onnx").exists()
+
+
 def test_demo(mnist_dir: Path, place: Path, mnistry: Mnistry, monkeypatch):
     """A finished run is taken as it is, so that no test has to train on all of MNIST."""
     monkeypatch.setenv("MNISTRY_DATA", str(mnist_dir))
@@ -606,6 +647,12 @@ BAD = [  # the arguments, the exit code, and a part of the one line that says wh
     ("predict --index -1 --run done", 2, "--index -1"),
     ("predict light.png --run done --draw --out net.py", 7, "name another place with --out"),
     ("predict wide.png --run done", 3, "is 30 x 28 pixels, expected 28 x 28"),
+    ("export done", 2, "missing argument 'OUT'. See: mnistry export --help"),
+    ("export nope o.onnx", 4, "nope: no such folder"),
+    ("export digits o.onnx", 4, "expected a run folder"),
+    ("export done o.onnx --data nope", 3, "nope: does not exist"),
+    ("export done net.py", 2, "net.py: is there already, and nothing is overwritten"),
+    ("export done digits", 2, "digits: is there already, and nothing is overwritten"),
     ("demo --data-dir nope", 3, "nope: no such folder"),
     ("demo extra", 2, "unexpected extra argument"),
 ]
@@ -627,7 +674,8 @@ def test_a_failure_is_one_line_and_a_code(
 
 
 def test_a_failure_with_json_leaves_the_standard_output_empty(place: Path, mnistry: Mnistry):
-    for line in ("data nope --json", "evaluate nope --json", "train --resume nope --json"):
+    lines = ["data nope --json", "evaluate nope --json", "train --resume nope --json"]
+    for line in [*lines, "export nope o.onnx --json"]:
         code, out, err = mnistry(*line.split())
         assert code != 0
         assert out == ""
@@ -641,6 +689,8 @@ def test_an_empty_name_is_no_crash(place: Path, mnistry: Mnistry):
         ["train", ""],
         ["evaluate", ""],
         ["predict", "", "--run", "done"],
+        ["export", "", "o.onnx"],
+        ["export", "done", ""],
         ["fit-line", "--out", ""],
         ["train", "--resume", ""],
     )

@@ -42,6 +42,7 @@ _PLACES = {
         "UsageError",
     ),
     "evaluation": ("Report", "evaluate"),
+    "export": ("export_run",),
     "layers": (
         "BatchNorm",
         "Conv",
@@ -80,6 +81,7 @@ if TYPE_CHECKING:
         UsageError,
     )
     from mnistry.evaluation import Report, evaluate
+    from mnistry.export import export_run
     from mnistry.layers import (
         BatchNorm,
         Conv,
@@ -128,6 +130,7 @@ __all__ = [
     "draw_mistakes",
     "draw_prediction",
     "evaluate",
+    "export_run",
     "flatten",
     "load_data",
     "load_dataset",

@@ -24,6 +24,7 @@ for command in (
     training.train,
     results.evaluate,
     results.predict,
+    results.export,
     fit.fit_line,
     look.recipe,
     tour.demo,

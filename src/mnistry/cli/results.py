@@ -1,4 +1,4 @@
-"""`mnistry evaluate` and `mnistry predict`: what a run is good for."""
+"""`mnistry evaluate`, `mnistry predict` and `mnistry export`: what a run is good for."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -235,3 +235,45 @@ def _predict_one(
         say("  " + "  ".join(f"{share:>9}" for share in shares[start : start + 5]))
     if picture:
         say(f"  drawn: {one_line(str(picture))}")
+
+
+def export(
+    run: RunFolder,
+    out: Annotated[
+        Path,
+        typer.Argument(readable=False, metavar="OUT", help="The file to write: fast.onnx."),
+    ],
+    data: Annotated[
+        str | None, typer.Option(help="Another data set to check it on: its name or path.")
+    ] = None,
+    data_dir: DataDir = None,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Write a run as an ONNX file, checked on all test images.
+
+    ONNX Runtime reads it on any system, without PyTorch: images as bytes in, probabilities out. All
+    else is in the file: the scaling of pixels, the names of the classes, what it was trained on.
+
+    \b
+    mnistry export runs/fast-1 fast.onnx
+    mnistry export runs/fast-1 fast.onnx --json
+    """
+    from mnistry.export import TOLERANCE, export_run
+    from mnistry.run import load_run
+
+    trained = load_run(run)
+    splits = _test_data(trained, data, data_dir, quiet)
+    with progress("checking it on test images", quiet) as report:
+        written = export_run(trained, out, splits, progress=report)
+    if json:
+        say_json(written.to_dict())
+        return
+    say(f"written: {one_line(str(out))}, {written.size:,} bytes of ONNX")
+    say("  images         (n, 28, 28) uint8, 0 ground to 255 ink")
+    say(f"  probabilities  (n, {written.classes}) float32")
+    say(
+        f"checked on {written.images:,} images of {written.data}: "
+        f"{written.answers_differ:,} answers differ from the run's own, probabilities by at most "
+        f"{written.largest_difference:.1e} ({TOLERANCE:g} is allowed)"
+    )

@@ -1,57 +1,99 @@
-"""Any image file, or its bytes, to a grey array: formats, orientation, transparency, limits."""
+"""Any image file, its bytes, a PIL image or an array to grey arrays: formats, pages, limits."""
 
+import errno
 import io
 import os
+import stat
 import threading
 import warnings
-from typing import TYPE_CHECKING, BinaryIO
+from collections.abc import Generator, Iterator
+from contextlib import closing, contextmanager, suppress
+from itertools import count
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mnistry.errors import DataError
+from mnistry.errors import DataError, UsageError
 from mnistry.files import open_file
+from mnistry.grey import grey_array, grey_image
+from mnistry.pdf import draw_pages
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 MAX_PIXELS = 50_000_000
-"""An image of more pixels is refused before it is decoded: 7071 x 7071, more than phones take."""
+"""A page of more pixels is refused before it is decoded: 7071 x 7071, more than phones take."""
+MAX_PAGES = 1_000
+"""A file of more pages is refused before the first is decoded."""
+MAX_BYTES = 1_000_000_000
+"""A file of more bytes is refused before it is read."""
 
-_EXPECTED = "expected an image file as PNG, JPEG, TIFF, WebP, GIF or BMP"
+Picture: TypeAlias = "str | os.PathLike[str] | bytes | Image | NDArray[Any]"
+"""What is read: a file, its contents, a PIL image or an array."""
+
+_MAX_SCANS = 100  # of a JPEG: the usual have 1 or about 10, and each costs as much as an image
+_FORMATS = ("PNG", "JPEG", "TIFF", "WEBP", "GIF", "BMP", "PPM")  # those whose sizes stand in front
+_EXPECTED = "expected an image file as PNG, JPEG, TIFF, WebP, GIF or BMP, or a PDF"
+_JPEG = b"\xff\xd8"
+_HEIC = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
+_THUMBNAIL_OR_MASK = 0b101  # bits of a TIFF page's kind
 _WARNINGS_LOCK = threading.Lock()  # catch_warnings changes the process's filters
 
 
-def read_picture(source: str | os.PathLike[str] | bytes) -> NDArray[np.uint8]:
-    """Read an image as grey, the way up that its EXIF orientation says, on white where transparent.
+def read_pages(source: Picture) -> Generator[NDArray[np.uint8]]:
+    """Read every page of an image or PDF as grey, decoding each when it is asked for.
+
+    Colours become their luminance, and colour profiles are ignored. Pages are the way up that
+    their EXIF orientation says, and on white where transparent.
 
     Args:
-        source: the file, or its contents as bytes. Whatever Pillow reads by itself, in black and
-            white, grey of 8 or 16 bits, a palette or colours; of an animation the first frame.
+        source: A file, or its contents as bytes: PNG, JPEG, TIFF, WebP, GIF, BMP or PPM, or a PDF,
+            drawn as `mnistry.pdf` says. TIFF and PDF have pages (thumbnails and masks are none);
+            of an animation the first frame is taken. A pipe may be named as /dev/stdin. Or one
+            page as a PIL image of any mode, or as an array that `mnistry.grey.grey_array` takes:
+            (h, w), or (h, w, c) with grey, grey and alpha, RGB, or RGB and alpha.
+
+    Yields:
+        Each page, at least one: (h, w) uint8, 0 black to 255 white, writable, the caller's own.
+
+    Raises:
+        DataError: A file is missing, no image, damaged, cut off, over `MAX_BYTES` or `MAX_PAGES`;
+            a page is over `MAX_PIXELS`, or of a kind that has no grey values from 0 to 255 or
+            65535; or a PDF cannot be drawn. Pages before a damaged one are yielded.
+        UsageError: The source is of another type, or an array of another shape, dtype or range.
+        DependencyError: It is a PDF, and pypdfium2 is not installed.
+    """
+    if isinstance(source, np.ndarray):
+        yield _read_array(source)
+    elif isinstance(source, bytes):
+        yield from _read_stream(io.BytesIO(source), "the image's bytes")
+    elif isinstance(source, str | os.PathLike):
+        yield from _read_file(source)
+    else:
+        yield _read_image(source)
+
+
+def read_picture(source: Picture) -> NDArray[np.uint8]:
+    """Read an image's only or first page, as `read_pages` does.
+
+    Args:
+        source: As for `read_pages`.
 
     Returns:
         (h, w) uint8, 0 black to 255 white, writable.
 
     Raises:
-        DataError: the file is missing, no image, damaged, cut off, over `MAX_PIXELS`, or of a kind
-            that has no grey values from 0 to 255 or 65535.
+        DataError: The first page cannot be read, or there are too many.
+        UsageError: The source cannot be an image.
+        DependencyError: It is a PDF, and pypdfium2 is not installed.
     """
-    if isinstance(source, bytes):
-        return _decode(io.BytesIO(source), "the image's bytes")
-    name = os.fspath(source)
-    try:
-        with open_file(source) as stream:
-            return _decode(stream, name)
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise DataError(f"{name}: cannot be read ({reason}); {_EXPECTED}") from error
+    with closing(read_pages(source)) as pages:
+        return next(pages)
 
 
 def read_digit(path: str | os.PathLike[str]) -> NDArray[np.uint8]:
     """Read an image of one digit that has MNIST's size, and give it MNIST's polarity.
-
-    Dark ink on a light ground is inverted: MNIST's digits leave their border empty, so a border
-    that is brighter than half on average is paper.
 
     Args:
         path: an image file of 28 x 28 pixels.
@@ -69,67 +111,191 @@ def read_digit(path: str | os.PathLike[str]) -> NDArray[np.uint8]:
             f"{os.fspath(path)}: is {width} x {height} pixels, expected 28 x 28; "
             "scale it to 28 x 28 with the digit in the middle"
         )
+    return light_on_dark(grey)
+
+
+def light_on_dark(grey: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Invert a digit that is dark on a light ground.
+
+    MNIST's digits leave their border empty, so a border that is brighter than half on average is
+    paper.
+
+    Args:
+        grey: (h, w) uint8 of one digit with its margin.
+
+    Returns:
+        (h, w) uint8, 0 ground to 255 ink.
+    """
     border = np.concatenate((grey[0], grey[-1], grey[1:-1, 0], grey[1:-1, -1]))
     return np.invert(grey) if border.mean() > 127.5 else grey
 
 
-def _decode(stream: BinaryIO, name: str) -> NDArray[np.uint8]:
-    from PIL import Image, ImageOps, UnidentifiedImageError
+# ------------------------------------------------------------------------------------------ sources
+
+
+def _read_array(array: NDArray[Any]) -> NDArray[np.uint8]:
+    if array.ndim in (2, 3):
+        _check_size((array.shape[1], array.shape[0]), "the array")
+    return grey_array(array)
+
+
+def _read_image(image: object) -> NDArray[np.uint8]:
+    from PIL import Image
+
+    if not isinstance(image, Image.Image):
+        raise UsageError(
+            f"the image: is of type {type(image).__name__}, expected a file's path, its bytes, a "
+            "PIL image or a numpy array"
+        )
+    name = "the PIL image"
+    with _decoding(name):
+        _check_size(image.size, name)
+        return grey_image(image, name)
+
+
+def _read_file(path: str | os.PathLike[str]) -> Iterator[NDArray[np.uint8]]:
+    name = os.fspath(path)
+    try:
+        with open_file(path) as stream:
+            yield from _read_stream(_seekable(stream, name), name)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise DataError(f"{name}: cannot be read ({reason}); {_EXPECTED}") from error
+
+
+def _seekable(stream: BinaryIO, name: str) -> BinaryIO:
+    """The file itself; or what comes from a pipe, as /dev/stdin may be one."""
+    status = os.fstat(stream.fileno())
+    size = status.st_size
+    if not stat.S_ISREG(status.st_mode):
+        if not stat.S_ISFIFO(status.st_mode):
+            raise OSError(errno.EINVAL, "it is a device and no file")
+        stream = io.BytesIO(stream.read(MAX_BYTES + 1))
+        size = len(stream.getbuffer())
+    if size > MAX_BYTES:
+        raise DataError(
+            f"{name}: has more than {MAX_BYTES:,} bytes; {_EXPECTED}, with fewer; split it into "
+            "parts, or scale it down"
+        )
+    return stream
+
+
+def _read_stream(stream: BinaryIO, name: str) -> Iterator[NDArray[np.uint8]]:
+    start = stream.read(1024)
+    stream.seek(0)
+    if b"%PDF-" in start:
+        yield from draw_pages(stream, name, MAX_PAGES)
+    else:
+        yield from _read_frames(stream, name, start)
+
+
+def _read_frames(stream: BinaryIO, name: str, start: bytes) -> Iterator[NDArray[np.uint8]]:
+    with _decoding(name):
+        image = _open(stream, name, start)
+    for number in count():
+        label = f"{name}, page {number + 1}" if number else name
+        with _decoding(label):
+            if number:
+                try:
+                    with _whole_pages():
+                        image.seek(number)
+                except EOFError:
+                    return
+                if image.tag_v2.get(254, 0) & _THUMBNAIL_OR_MASK:
+                    continue
+            _check_size(image.size, label)
+            if image.format in ("JPEG", "MPO"):
+                image.draft("L", None)  # leaves out the colours: half the time
+            page = grey_image(image, label)
+        yield page
+        if image.format != "TIFF":
+            return
+
+
+# ----------------------------------------------------------------------------------------- decoding
+
+
+@contextmanager
+def _decoding(name: str) -> Iterator[None]:
+    """Turn whatever a decoder trips over in hostile bytes into an error, and silence warnings."""
+    from PIL import Image
 
     try:
         with _WARNINGS_LOCK, warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            with Image.open(stream) as image:
-                _check(image, name)
-                return _grey(ImageOps.exif_transpose(image), name)
+            yield
     except DataError:
         raise
-    except UnidentifiedImageError:
-        stream.seek(0)
-        start = stream.read(8).hex(" ") or "nothing: it is empty"
-        raise DataError(
-            f"{name}: is no readable image (starts with {start}); {_EXPECTED}; save it as PNG"
-        ) from None
     except Image.DecompressionBombError as error:
         raise DataError(_too_large(name, "far too many")) from error
-    except Exception as error:  # whatever a decoder trips over in hostile bytes
+    except Exception as error:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
         raise DataError(
-            f"{name}: is damaged or cut off ({type(error).__name__}: {error}); {_EXPECTED}; take "
-            "a fresh copy, or save it as PNG"
+            f"{name}: is damaged or cut off ({reason}); {_EXPECTED}; take a fresh copy, or save it "
+            "as PNG"
         ) from error
 
 
-def _check(image: "Image", name: str) -> None:
-    width, height = image.size
+def _open(stream: BinaryIO, name: str, start: bytes) -> Any:
+    from PIL import Image, UnidentifiedImageError
+
+    if start.startswith(_JPEG):
+        scans = stream.read().count(b"\xff\xda\0")
+        if scans > _MAX_SCANS:
+            raise DataError(
+                f"{name}: is a JPEG of {scans:,} scans; {_EXPECTED}, with at most {_MAX_SCANS}; "
+                "save it anew"
+            )
+    try:
+        image = Image.open(stream, formats=_FORMATS)
+    except UnidentifiedImageError:
+        found, advice = _foreign(start)
+        raise DataError(f"{name}: {found}; {_EXPECTED}; {advice}") from None
+    if image.format == "TIFF":
+        with _whole_pages():
+            pages = Image.open(stream, formats=("TIFF",))
+        if _has_page(pages, MAX_PAGES):
+            raise DataError(
+                f"{name}: has more than {MAX_PAGES:,} pages, expected fewer; split it into parts"
+            )
+    return image
+
+
+@contextmanager
+def _whole_pages() -> Iterator[None]:
+    """Of a TIFF: Pillow only warns of a cut page's tags, and would give it as black."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", "Corrupt")
+        yield
+
+
+def _has_page(image: "Image", number: int) -> bool:
+    with suppress(Exception):  # a damaged page is an error when it is read
+        image.seek(number)
+        return True
+    return False
+
+
+def _foreign(start: bytes) -> tuple[str, str]:
+    """What a file is that Pillow does not take for an image, and what to do."""
+    if start[4:8] == b"ftyp" and start[8:12] in _HEIC:
+        advice = "save it as JPEG, as phones do that are set to 'most compatible' or share a photo"
+        return "is HEIC, which is not read here", advice
+    if b"<svg" in start.lower():
+        return "is SVG, a drawing without pixels", "save it as PNG"
+    if start.startswith((b"%!", b"\xc5\xd0\xd3\xc6")):
+        return "is PostScript, a program", "save it as PDF or PNG"
+    if start.startswith((_JPEG, b"\x89PNG", b"II*\0", b"MM\0*", b"GIF8", b"RIFF")):
+        return "is damaged or cut off near its start", "take a fresh copy, or save it as PNG"
+    shown = start[:8].hex(" ") or "nothing: it is empty"
+    return f"is no readable image (starts with {shown})", "save it as PNG"
+
+
+def _check_size(size: tuple[int, int], name: str) -> None:
+    width, height = size
     if not 1 <= width * height <= MAX_PIXELS:
         raise DataError(_too_large(name, f"{width} x {height}"))
-    if image.format == "EPS":  # Pillow would start Ghostscript, which runs what the file says
-        raise DataError(f"{name}: is PostScript, a program; {_EXPECTED}; save it as PNG")
-    if image.mode == "I" and image.format == "TIFF":  # in other formats it holds 16 bits
-        raise DataError(f"{name}: has values of 32 bits, expected 8 or 16; save it as PNG")
 
 
 def _too_large(name: str, found: str) -> str:
     return f"{name}: has {found} pixels, expected 1 to {MAX_PIXELS}; scale it down, or crop it"
-
-
-def _grey(image: "Image", name: str) -> NDArray[np.uint8]:
-    from PIL import Image, ImageOps
-
-    if image.mode.startswith("I"):  # 16 bits, in one of several byte orders
-        values = np.asarray(image).astype(np.int64)
-        low, high = int(values.min()), int(values.max())
-        if low < 0 or high > 65535:
-            raise DataError(
-                f"{name}: has values from {low} to {high}, expected 0 to 65535; save it as PNG"
-            )
-        return ((values + 128) // 257).astype(np.uint8)
-    if image.mode == "F":
-        raise DataError(f"{name}: has fractional values, expected 8 or 16 bits; save it as PNG")
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        paper, cover = Image.new("L", image.size, 255), image.getchannel("A")
-        paper.paste(image.convert("L"), mask=cover)
-        white = paper.point(lambda value: 255 - value).getbbox() is None
-        image = ImageOps.invert(cover) if white else paper  # white ink on nothing
-    return np.array(image.convert("L"))

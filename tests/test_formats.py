@@ -131,9 +131,18 @@ class TestClassFolders:
         assert str(caught.value).startswith(str(tmp_path / "/".join(name.split("/")[:2])))
         assert said in str(caught.value)
 
-    def test_another_size(self, tmp_path: Path) -> None:
+    def test_scans_of_any_size_are_made_as_mnists(self, tmp_path: Path) -> None:
+        scan = np.full((90, 70), 230, np.uint8)
+        scan[20:60, 30:36] = 40
+        write_classes(tmp_path, scan[None], np.array([1]))
+        arrays, _ = read_own(tmp_path)
+        rows, columns = (np.flatnonzero(arrays["x_train"][0].max(axis)) for axis in (1, 0))
+        assert len(rows) == 20
+        assert 2 <= len(columns) <= 5
+
+    def test_a_scan_without_ink(self, tmp_path: Path) -> None:
         write_classes(tmp_path, np.zeros((1, 32, 32), np.uint8), np.array([4]))
-        with pytest.raises(DataError, match=r"4/000.png: is 32 x 32 pixels, expected 28 x 28"):
+        with pytest.raises(DataError, match=r"4/000.png: has no ink, expected a digit"):
             read_own(tmp_path)
 
     def test_a_test_part_alone(self, tmp_path: Path) -> None:

@@ -154,7 +154,8 @@ def load_dataset(
 ) -> DataSplits:
     """Load a public data set by its name, or the user's own by its path.
 
-    A path is one of these, with images of 28 x 28 pixels:
+    A path is one of these. Images have 28 x 28 pixels; but those of class folders may have any
+    size, as scans of single digits have: `find_one` and `normalise` bring them to MNIST's form.
 
     - a folder of IDX files, gzipped or not, named as MNIST's;
     - a folder with train.csv and test.csv (or mnist_train.csv and mnist_test.csv): the label, then

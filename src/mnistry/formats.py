@@ -12,7 +12,7 @@ from mnistry.errors import DataError
 from mnistry.files import open_file
 from mnistry.idx import find_idx, read_idx
 from mnistry.npz import read_npz
-from mnistry.picture import read_digit
+from mnistry.picture import light_on_dark, read_picture
 from mnistry.sources import Arrays, Progress
 
 DIGITS = tuple("0123456789")
@@ -20,7 +20,7 @@ DIGITS = tuple("0123456789")
 
 FORMS = (
     "expected a folder of IDX files (train-images-idx3-ubyte ...), of train.csv and test.csv, or "
-    "of images of 28 x 28 pixels (train/0/... to test/9/...), an .npz file as Keras's, or the name "
+    "of images of one digit each (train/0/... to test/9/...), an .npz file as Keras's, or the name "
     f"of a public data set: {', '.join(CATALOGUE)}"
 )
 
@@ -99,7 +99,7 @@ def _read_classes(
     files = [(part, *file) for part, folder in parts.items() for file in _files(folder, classes)]
     images = np.empty((len(files), 28, 28), np.uint8)
     for index, (_, path, _) in enumerate(files):
-        images[index] = read_digit(path)
+        images[index] = _read_image(path)
         if progress:
             progress(index + 1, len(files))
     labels = np.array([label for _, _, label in files], np.uint8)
@@ -108,6 +108,20 @@ def _read_classes(
         mask = np.array([file[0] == part for file in files], dtype=bool)
         arrays |= {f"x_{part}": images[mask], f"y_{part}": labels[mask]}
     return arrays, classes
+
+
+def _read_image(path: Path) -> NDArray[np.uint8]:
+    """A digit as MNIST's: what has its size is taken as it is."""
+    grey = read_picture(path)
+    if grey.shape == (28, 28):
+        return light_on_dark(grey)
+    from mnistry.normalise import normalise  # OpenCV, which no other form needs
+    from mnistry.page import find_one
+
+    piece = find_one(grey)
+    if piece is None:
+        raise DataError(f"{path}: has no ink, expected a digit; take it out, or scan it again")
+    return normalise(piece.ink)
 
 
 def _class_folders(folder: Path) -> list[str]:

@@ -1,0 +1,355 @@
+"""A page to the pieces of ink that may be digits, in rows, in reading order.
+
+What is certain is decided here: what is a line, a speck, a row, the parts of one digit that lie
+above each other. What only a reader can tell is left open: a row is a sequence of atoms, and a
+digit is one of them or several neighbours. Atoms come from broken digits and from digits that
+touch, which are cut where little ink is in the way (Casey and Lecolinet, 1996, call this
+over-segmentation).
+"""
+
+import bisect
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from mnistry.inkmap import InkMap, find_ink
+from mnistry.rules import find_rules
+
+UInt8s = NDArray[np.uint8]
+
+_SPECK = 0.22  # of the usual height: what is smaller either way is no digit, but may be a part
+_BAR = 0.45  # of the same: what is lower may be a digit's bar
+_SLIVER = 0.2  # of the longer side
+_LEAST = 5  # pixels of a digit's longer side
+_BESIDE = 0.35  # of the lower one's height: what shares so much with a neighbour is in its row
+_LOW_PIECE = 0.5  # of the usual height
+_APART = 0.3  # of the height: parts that lie further from each other are of two digits
+_WIDE = 0.6  # width by height: narrower ink is not cut
+_WIDEST = 1.6  # width by height of a digit
+_CUT = 0.5  # of the height: a cut through more ink is none
+_DARK = 100  # ink from which something is enclosed
+_BETWEEN = 0.3  # what a cut costs between strokes, in pixels of ink
+_ASIDE = 0.15  # what a cut's step aside costs, in pixels of ink
+_PART, _CUT_OFF = 0.05, 0.25  # of the size of one digit: its parts, and those at the image's edge
+_NEAR = 0.3  # of the same: how far a part may be
+# a low piece is of one digit with a tall: how close by the row's height, how low by the tall
+# one's, and how wide both together
+_GAP, _LOW, _BROAD = 0.1, 0.75, 1.2
+_MOST = 5  # atoms of one digit
+
+
+@dataclass(frozen=True, eq=False)
+class Piece:
+    """Some ink that may be a digit, or a part of one."""
+
+    box: tuple[int, int, int, int]
+    """Left, top, width and height, in pixels of the image."""
+    ink: UInt8s
+    """(height, width) uint8, 0 ground to 255 ink."""
+
+    @property
+    def right(self) -> int:
+        """The first column past it."""
+        return self.box[0] + self.box[2]
+
+    @property
+    def bottom(self) -> int:
+        """The first row past it."""
+        return self.box[1] + self.box[3]
+
+
+def find_rows(grey: UInt8s) -> list[list[Piece]]:
+    """Find what may be digits on an image.
+
+    Args:
+        grey: (h, w) uint8, 0 black to 255 white: dark ink on a light ground or the reverse.
+
+    Returns:
+        The rows from top to bottom, each from left to right; none where there is no ink.
+    """
+    found = find_ink(grey)
+    pieces = [piece for piece in _pieces(found) if not _is_rim(piece, grey.shape)]
+    if not pieces:
+        return []
+    height = _usual_height(pieces)
+    whole: list[Piece] = []
+    parts: list[Piece] = []
+    for piece in pieces:
+        _, _, wide, tall = piece.box
+        if max(wide, tall) >= max(_LEAST, 0.5 * _SPECK * height):
+            (whole if tall >= _BAR * height else parts).append(piece)
+    return [_join_stacked(row) for row in _rows(_join_parts(whole, parts, height), height)]
+
+
+def find_one(grey: UInt8s) -> Piece | None:
+    """Find the ink of an image that shows one digit.
+
+    Args:
+        grey: (h, w) uint8, 0 black to 255 white.
+
+    Returns:
+        All its ink but lines, specks, and what is cut off by the image's edge; None if there is
+        none.
+    """
+    found = find_ink(grey)
+    pieces = _pieces(found)
+    if not pieces:
+        return None
+    main = max(pieces, key=lambda piece: _amount(piece, grey.shape))
+    size = max(main.box[2:])
+    others = [piece for piece in pieces if piece is not main]
+    while True:  # what is near what belongs to it
+        near = [piece for piece in others if _belongs(piece, main, size, grey.shape)]
+        if not near:
+            return main
+        main = join([main, *near])
+        others = [piece for piece in others if piece not in near]
+
+
+def _amount(piece: Piece, within: tuple[int, ...]) -> float:
+    """How much ink there is; half of that if it is cut off."""
+    return float(piece.ink.sum(dtype=np.int64)) * (0.5 if _is_cut_off(piece, within) else 1)
+
+
+def _belongs(piece: Piece, main: Piece, size: int, within: tuple[int, ...]) -> bool:
+    """Whether a piece is part of the one digit that `main` is the largest part of."""
+    least = (_CUT_OFF if _is_cut_off(piece, within) else _PART) * size
+    return max(piece.box[2:]) >= least and _distance(piece, main) <= _NEAR * size
+
+
+def _is_cut_off(piece: Piece, within: tuple[int, ...]) -> bool:
+    """Whether it touches the image's edge."""
+    return 0 in piece.box[:2] or piece.right == within[1] or piece.bottom == within[0]
+
+
+def _is_rim(piece: Piece, within: tuple[int, ...]) -> bool:
+    """Whether it runs along the image's edge, as a scanner leaves it black."""
+    if piece.box[2:] != within[::-1]:
+        return False
+    ink = piece.ink
+    return bool(
+        np.mean([(side > 0).mean() for side in (ink[0], ink[-1], ink[:, 0], ink[:, -1])]) > 0.5
+    )
+
+
+def join(pieces: Sequence[Piece]) -> Piece:
+    """One piece of several."""
+    if len(pieces) == 1:
+        return pieces[0]
+    x, y = min(p.box[0] for p in pieces), min(p.box[1] for p in pieces)
+    ink = np.zeros((max(p.bottom for p in pieces) - y, max(p.right for p in pieces) - x), np.uint8)
+    for piece in pieces:
+        left, top, wide, tall = piece.box
+        part = ink[top - y : top - y + tall, left - x : left - x + wide]
+        np.maximum(part, piece.ink, out=part)
+    return Piece((x, y, ink.shape[1], ink.shape[0]), ink)
+
+
+def may_be_one(parts: Sequence[Piece], height: float) -> bool:
+    """Whether neighbours in a row, from left to right, may be parts of one digit.
+
+    Args:
+        parts: At least two.
+        height: Of the row's digits, in pixels.
+    """
+    right = max(part.right for part in parts[:-1])
+    wide = max(right, parts[-1].right) - min(part.box[0] for part in parts)
+    tall = max(part.bottom for part in parts) - min(part.box[1] for part in parts)
+    apart = parts[-1].box[0] - right
+    return len(parts) <= _MOST and apart <= _APART * height and wide <= _WIDEST * max(tall, height)
+
+
+def _pieces(found: InkMap) -> list[Piece]:
+    """The connected pieces of ink without ruled lines, each with the faint rim of its strokes."""
+    rules = find_rules(found.faint, found.ink)
+    found = found.without(rules)
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(found.mask, connectivity=8)
+    pieces = []
+    is_ruled = bool(rules.any())
+    kernel = np.ones((3, 3), np.uint8)
+    large = (stats[:, 2:4].max(1) >= _LEAST - 1) & (stats[:, 4] >= _LEAST)
+    for part in (1 + np.flatnonzero(large[1:])).tolist():
+        x, y, wide, tall, _ = stats[part].tolist()
+        place = slice(y, y + tall), slice(x, x + wide)
+        own = cv2.dilate((labels[place] == part).astype(np.uint8), kernel)
+        piece = Piece((x, y, wide, tall), (found.ink[place] * own).astype(np.uint8))
+        thin = min(wide, tall) < _SLIVER * max(wide, tall)
+        if not (is_ruled and thin and _is_cut_off(piece, rules.shape)):  # the end of a rule
+            pieces.append(piece)
+    return pieces
+
+
+def _usual_height(pieces: Sequence[Piece]) -> float:
+    """The height of most of the ink that is about as tall as digits are wide, or taller."""
+    heights = np.array([max(p.box[3], 0.5 * p.box[2]) for p in pieces])
+    weights = heights**1.5
+    order = heights.argsort()
+    total = weights[order].cumsum()
+    return float(heights[order][np.searchsorted(total, 0.4 * total[-1])])
+
+
+def _rows(pieces: Sequence[Piece], height: float) -> list[list[Piece]]:
+    """Chained from left to right, each to the row whose last piece it stands beside.
+
+    Low pieces come last, to the row that they are in: a dash has too little height to lead on.
+    """
+    rows: list[list[Piece]] = []
+    ends = np.zeros((len(pieces), 2))  # of each row's last piece: top and bottom
+    in_order = sorted(pieces, key=_middle)
+    for piece in [p for p in in_order if p.box[3] >= _LOW_PIECE * height]:
+        top, bottom = piece.box[1], piece.bottom
+        tops, bottoms = ends[: len(rows)].T
+        shared = np.minimum(bottoms, bottom) - np.maximum(tops, top)
+        share = shared / np.minimum(bottoms - tops, bottom - top)  # of the lower one's height
+        best = int(share.argmax()) if rows and share.max() > _BESIDE else len(rows)
+        if best == len(rows):
+            rows.append([])
+        rows[best].append(piece)
+        ends[best] = top, bottom
+    placed = [(*piece.box, number) for number, row in enumerate(rows) for piece in row]
+    for piece in [p for p in in_order if p.box[3] < _LOW_PIECE * height]:
+        x, y, wide, tall = piece.box
+        boxes = np.array(placed, np.float64).reshape(-1, 5)
+        inside = (boxes[:, 1] <= y + tall / 2) & (y + tall / 2 <= boxes[:, 1] + boxes[:, 3])
+        apart = np.maximum(boxes[:, 0] - x - wide, x - boxes[:, 0] - boxes[:, 2])
+        apart[~inside] = np.inf
+        number = len(rows) if not inside.any() else placed[int(apart.argmin())][4]
+        if number == len(rows):
+            rows.append([])
+        bisect.insort(rows[number], piece, key=_middle)
+        placed.append((*piece.box, number))
+    return sorted(rows, key=lambda row: float(np.median([p.box[1] + p.box[3] / 2 for p in row])))
+
+
+def _middle(piece: Piece) -> float:
+    return piece.box[0] + piece.box[2] / 2
+
+
+def _join_parts(whole: Sequence[Piece], parts: Sequence[Piece], height: float) -> list[Piece]:
+    """Low pieces joined to what they are next to; the smallest are left out if that is nothing."""
+    joined, alone = list(whole), []
+    boxes = np.array([piece.box for piece in whole], np.float64).reshape(-1, 4)
+    for part in parts:
+        x, y, wide, tall = part.box
+        across = np.maximum(boxes[:, 0] - x - wide, x - boxes[:, 0] - boxes[:, 2])
+        down = np.maximum(boxes[:, 1] - y - tall, y - boxes[:, 1] - boxes[:, 3])
+        apart = np.hypot(across.clip(0), down.clip(0))
+        is_small = tall < _SPECK * height
+        if is_small:
+            near = apart <= max(0.2 * height, 0.6 * max(wide, tall))
+        else:  # a bar above or below, or one that nearly touches
+            near = (apart <= 0.2 * height) & (-across >= 0.5 * wide)
+            near |= (apart <= 0.06 * height) & (wide >= 1.5 * tall)
+        if near.any():
+            nearest = int(np.where(near, apart, np.inf).argmin())
+            both = join([joined[nearest], part])
+            if both.box[3] <= 1.4 * height:
+                joined[nearest] = both
+                continue
+        if not is_small:
+            alone.append(part)
+    return joined + alone
+
+
+def _join_stacked(row: Sequence[Piece]) -> list[Piece]:
+    """What lies above each other in a row is one digit, and so is a low piece close to a tall."""
+    height = float(np.median([piece.box[3] for piece in row]))
+    done: list[Piece] = []
+    for piece in row:
+        if done:
+            last = done[-1]
+            shared = min(last.right, piece.right) - max(last.box[0], piece.box[0])
+            low, tall = sorted((last.box[3], piece.box[3]))
+            both = join([last, piece])
+            stacked = shared > 0.6 * min(last.box[2], piece.box[2])
+            broken = -shared <= _GAP * height and low < _LOW * tall and both.box[2] < _BROAD * tall
+            if (stacked or broken) and both.box[3] <= 1.3 * height:
+                done[-1] = both
+                continue
+        done.append(piece)
+    return done
+
+
+def _distance(a: Piece, b: Piece) -> float:
+    """Between the boxes of two pieces, in pixels."""
+    across = max(a.box[0], b.box[0]) - min(a.right, b.right)
+    down = max(a.box[1], b.box[1]) - min(a.bottom, b.bottom)
+    return float(np.hypot(max(0, across), max(0, down)))
+
+
+def cut(piece: Piece) -> list[Piece]:
+    """A wide piece, cut from top to bottom along ways that cross little ink.
+
+    Returns:
+        Its parts from left to right; itself alone where it is narrow, or full of ink.
+    """
+    x, y, wide, tall = piece.box
+    if wide < _WIDE * tall or tall < 2 * _LEAST:
+        return [piece]
+    scale = min(1.0, 48 / tall)
+    small = cv2.resize(piece.ink, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    rows = (np.arange(tall) + 0.5) / tall * len(small) - 0.5
+    ways = [np.interp(rows, np.arange(len(small)), way) for way in _ways(small.astype(np.uint8))]
+    column = (np.arange(wide) + 0.5) / wide * small.shape[1] - 0.5
+    atoms, left = [], np.full((tall, wide), 255, np.uint8)
+    for way in [*ways, np.full(tall, np.inf)]:
+        here = left & (column <= way[:, None]) * np.uint8(255)
+        left = left & ~here
+        ink = piece.ink & here
+        left_edge, top, w, h = cv2.boundingRect(ink)
+        if w and h:
+            part = ink[top : top + h, left_edge : left_edge + w]
+            atoms.append(Piece((x + left_edge, y + top, w, h), part))
+    return atoms
+
+
+def _ways(ink: UInt8s) -> list[NDArray[np.intp]]:
+    """The best ways to cut: (h,) the column at each row; from left to right.
+
+    A way through what a digit encloses crosses little ink, too. So ways are sought twice, the
+    second time with a price on what has ink above it and below.
+    """
+    tall, wide = ink.shape
+    dark = ink > _DARK
+    between = np.logical_or.accumulate(dark) & np.logical_or.accumulate(dark[::-1])[::-1] & ~dark
+    middle, edge = tall // 2, 0.12 * tall
+    chosen: dict[int, NDArray[np.intp]] = {}
+    for price, most in ((0.0, 3.0), (_BETWEEN, 4.5)):
+        cost = (ink / 255 + price * between).astype(np.float32)
+        down, up = _cheapest(cost), _cheapest(cost[::-1])
+        through = down[middle] + up[tall - 1 - middle] - cost[middle]  # of the best by each column
+        low = cv2.erode(through[None], np.ones((1, 7)))[0]
+        for at in through.argsort(kind="stable").tolist():
+            if len(chosen) >= most * wide / tall:
+                break
+            if through[at] > min(low[at], _CUT * tall) or not edge <= at <= wide - 1 - edge:
+                continue
+            if all(abs(at - other) >= 0.1 * tall for other in chosen):
+                above, below = _way(down[:middle], at), _way(up[: tall - 1 - middle], at)
+                chosen[at] = np.array([*above[::-1], at, *below])
+    return [chosen[at] for at in sorted(chosen)]
+
+
+def _cheapest(cost: NDArray[np.float32]) -> NDArray[np.float32]:
+    """What the cheapest way down to each pixel costs."""
+    total = np.full((len(cost), cost.shape[1] + 2), np.inf, np.float32)
+    total[:, 1:-1] = cost
+    for above, here in itertools.pairwise(total):
+        aside = np.minimum(above[:-2], above[2:])
+        aside += _ASIDE
+        here[1:-1] += np.minimum(aside, above[1:-1], out=aside)
+    return total[:, 1:-1]
+
+
+def _way(total: NDArray[np.float32], at: int) -> list[int]:
+    """The columns of the cheapest way back up from below a column of the last row."""
+    way = []
+    for costs in total[::-1].tolist():
+        near = range(max(0, at - 1), min(len(costs), at + 2))
+        at = min((costs[column] + _ASIDE * (column != at), column) for column in near)[1]
+        way.append(at)
+    return way

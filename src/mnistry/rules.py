@@ -1,0 +1,237 @@
+"""Ruled lines, squares and boxes on paper: found, and taken out; strokes that cross them stay."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+UInt8s = NDArray[np.uint8]
+
+_SMALLEST = 14  # pixels of a frame's side, or of a rule
+_THIN = 25  # a rule is so many times as long as thick; no bar of a digit is, but a hair's
+_POST = 60  # the same for an upright one: a 1 has no bar that gives it away
+_FRAME = 8  # a side of a frame
+_COMB = 5  # a side that parts the frames between two rules
+_WHOLE = 0.9  # of the image: a rule from edge to edge
+_TIMES = 2.5  # as long as things here are tall: no part of one
+_SIDE = 0.7  # of the same: a frame is about as large
+_SKEW = 0.1  # of a frame's angles: the tangent of what they lack of right ones
+_MORE, _AT_LEAST = 1.35, 64  # as much ink as a line has, and so much: a stroke is there
+
+
+@dataclass(frozen=True)
+class _Line:
+    """A straight thin stretch of ink, nearly level in the image that it was found in."""
+
+    start: int  # the first column
+    stop: int  # past the last
+    ends: tuple[float, float]  # the rows at both
+    thick: float
+
+    @property
+    def long(self) -> int:
+        return self.stop - self.start
+
+    def row(self, column: Any) -> Any:
+        """Where it is at a column, or would be."""
+        share = (column - self.start) / max(1, self.long)
+        return self.ends[0] + share * (self.ends[1] - self.ends[0])
+
+    def meets(self, row: float, column: float) -> bool:
+        """Whether it passes a point, or ends there."""
+        slack = 2 + 0.75 * self.thick
+        nearest = min(max(column, self.start), self.stop)
+        return abs(column - nearest) <= slack and abs(self.row(nearest) - row) <= slack
+
+    def is_square_to(self, other: "_Line") -> bool:
+        """Whether it is at right angles to one that was found in the transposed image."""
+        slopes = ((line.ends[1] - line.ends[0]) / max(1, line.long) for line in (self, other))
+        return abs(sum(slopes)) <= _SKEW
+
+    def pixels(self, shape: tuple[int, ...]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        """The rows and columns (thick, long) of all that may be its ink."""
+        columns = np.arange(max(0, self.start - 2), min(shape[1], self.stop + 2))
+        half = (self.thick + 1) / 2
+        first = np.rint(self.row(columns) - half).astype(np.intp)
+        rows = first + np.arange(round(2 * half) + 1)[:, None]
+        return rows.clip(0, shape[0] - 1), np.broadcast_to(columns, rows.shape)
+
+
+def find_rules(mask: UInt8s, ink: UInt8s) -> UInt8s:
+    """Find the lines of ruled, squared and boxed paper.
+
+    A line is straight, thin for its length, and reaches across the image or is longer than the
+    things here are tall; or it is a side of a rectangle.
+
+    Args:
+        mask: (h, w) uint8, 255 where there is anything, else 0.
+        ink: (h, w) uint8, 0 ground to 255 ink. Where a line has more than usual, a stroke crosses.
+
+    Returns:
+        (h, w) uint8, 255 where lines are, but where strokes cross them; else 0.
+    """
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
+    tall = stats[1:, 2:4].min(1)
+    tall = np.sort(tall[tall >= _SMALLEST // 2])
+    typical = float(tall[len(tall) // 2]) if len(tall) else 0.0
+    least = tuple(min(_WHOLE * side, _TIMES * typical) for side in mask.shape[::-1])
+    rules = np.zeros_like(mask)
+    for part in np.flatnonzero(stats[:, 2:4].max(1) >= _SMALLEST).tolist():
+        if part == 0:  # the ground
+            continue
+        x, y, width, height, _ = stats[part].tolist()
+        place = slice(y, y + height), slice(x, x + width)
+        own = (labels[place] == part) * np.uint8(255)
+        level, upright = _lines_of(own, _SIDE * typical, least)
+        if level or upright:
+            rules[place] |= own & _uncrossed(ink[place], level, upright)
+    return rules
+
+
+def _lines_of(
+    own: UInt8s, side: float, least: tuple[float, ...]
+) -> tuple[list[_Line], list[_Line]]:
+    """What is a line within one connected piece of ink: the level ones, and the upright ones.
+
+    Args:
+        own: (h, w) where it is.
+        side: How long the side of a frame is at least, in pixels.
+        least: The same for a rule, across and down.
+    """
+    level = _straight(own, side, least[0])
+    sides = [line for line in level if line.long >= max(side, _FRAME * line.thick)]
+    posts = []
+    if len(sides) > 1 or len(own) >= least[1]:
+        posts = _straight(np.ascontiguousarray(own.T), side, least[1])
+    are_rules = sum(_is_rule(line, least[0], _THIN) for line in sides) > 1
+    thin = _COMB if are_rules else _FRAME
+    others = [line for line in posts if line.long >= max(side, thin * line.thick)]
+    before = 0
+    while before != (before := len(sides) + len(others)):
+        sides = [a for a in sides if _ends_on(a, others) > (not _is_rule(a, least[0], _THIN))]
+        others = [b for b in others if _ends_on(b, sides) == 2]
+    usual = _median(np.array([line.thick for line in sides + others] or [0]))
+    sides, others = (  # a stroke may stand between two sides
+        [line for line in lines if line.thick <= 1.4 * usual + 1] for lines in (sides, others)
+    )
+    level = [line for line in level if line in sides or _is_rule(line, least[0], _THIN)]
+    thin = _POST if len(level) < 2 else _THIN
+    return level, [line for line in posts if line in others or _is_rule(line, least[1], thin)]
+
+
+def _is_rule(line: _Line, least: float, thin: float) -> bool:
+    return line.long >= max(least, thin * line.thick)
+
+
+def _ends_on(line: _Line, others: list[_Line]) -> int:
+    """How many of its ends are on other lines, at right angles to it."""
+    return sum(
+        any(other.meets(column, row) and other.is_square_to(line) for other in others)
+        for row, column in zip(line.ends, (line.start, line.stop), strict=True)
+    )
+
+
+def _straight(own: UInt8s, side: float, rule: float) -> list[_Line]:
+    """Its straight, thin, nearly level stretches, if one may be a rule or two the sides of a frame.
+
+    Args:
+        own: (h, w) where it is.
+        side: How long the side of a frame is at least, in pixels.
+        rule: The same for a rule.
+    """
+    height, width = own.shape
+    least = max(min(side, rule), _SMALLEST)
+    if width < least:
+        return []
+    length = int(np.clip(0.4 * min(height, width, least), _SMALLEST - 2, 40))
+    wide = cv2.dilate(own, np.ones((3, 1), np.uint8))  # so that slanting ones are not cut to bits
+    kernel = np.ones((1, length), np.uint8)
+    runs = cv2.morphologyEx(
+        wide, cv2.MORPH_OPEN, kernel, borderType=cv2.BORDER_CONSTANT, borderValue=0
+    )
+    runs = cv2.morphologyEx(runs, cv2.MORPH_CLOSE, np.ones((1, length // 2 * 2 + 1), np.uint8))
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(runs, connectivity=8)
+    long, tall = stats[:, cv2.CC_STAT_WIDTH], stats[:, cv2.CC_STAT_HEIGHT]
+    fit = (long >= least) & (tall <= np.maximum(8, long // 2))
+    fit[0] = False  # the ground
+    if fit.sum() < 2 and not (fit & (long >= rule)).any():
+        return []
+    lines = []
+    for part in np.flatnonzero(fit).tolist():
+        x, y, long, tall, _ = stats[part].tolist()
+        place = slice(y, y + tall), slice(x, x + long)
+        line = _line((labels[place] == part) & (own[place] > 0), x, y)
+        if line is not None:
+            lines.append(line)
+    return lines
+
+
+def _line(found: NDArray[np.bool_], left: int, top: int) -> _Line | None:
+    """One stretch of ink as a line, if it is straight; from its place in the image."""
+    thick = found.sum(0)
+    columns = np.flatnonzero(thick)
+    if len(columns) < 0.6 * found.shape[1]:
+        return None
+    usual = float(np.sort(thick[columns])[len(columns) // 5])
+    # strokes that hang on a line leave its other edge alone, or the other half of it
+    upper, lower = found.argmax(0)[columns], len(found) - found[::-1].argmax(0)[columns]
+    middle, bare = (upper + lower) / 2, thick[columns] <= 1.7 * usual + 1
+    ways = [(columns, rows) for rows in (middle, upper + usual / 2, lower - usual / 2)]
+    ways.append((columns[bare], middle[bare]))
+    (off, slope, offset), (columns, rows) = min(
+        ((_fit(*way), way) for way in ways), key=lambda found: found[0]
+    )
+    if off > max(0.8, 0.5 * usual):
+        return None
+    along = columns[np.abs(rows - offset - slope * columns) <= 1 + usual / 4]  # not round a corner
+    start, stop = int(along[0]), int(along[-1]) + 1
+    ends = top - 0.5 + offset + slope * start, top - 0.5 + offset + slope * stop
+    return _Line(left + start, left + stop, ends, usual)
+
+
+def _fit(x: NDArray[np.intp], y: NDArray[np.float64]) -> tuple[float, float, float]:
+    """How far off the line through most points they are, its slope, and its offset."""
+    third = max(1, len(x) // 3)  # medians of the outer thirds: what hangs on a line moves neither
+    rise = _median(y[-third:]) - _median(y[:third])
+    slope = rise / max(1.0, _median(x[-third:]) - _median(x[:third]))
+    offset = _median(y - slope * x)
+    return _median(np.abs(y - slope * x - offset)), slope, offset
+
+
+def _median(values: NDArray[Any]) -> float:
+    """As np.median, which takes ten times as long for few."""
+    middle = len(values) // 2
+    return float(np.partition(values, middle)[middle])
+
+
+def _uncrossed(ink: UInt8s, level: list[_Line], upright: list[_Line]) -> UInt8s:
+    """(h, w) 255 at the pixels of lines, but where strokes cross them."""
+    found = np.zeros_like(ink)
+    bands = _band(found, level), _band(found.T, upright).T
+    crossed = np.zeros_like(ink)
+    _mark_crossed(crossed, ink & ~bands[1], level)
+    _mark_crossed(crossed.T, (ink & ~bands[0]).T, upright)
+    return (bands[0] | bands[1]) & ~crossed
+
+
+def _band(like: UInt8s, lines: list[_Line]) -> UInt8s:
+    band = np.zeros(like.shape, np.uint8)
+    for line in lines:
+        band[line.pixels(band.shape)] = 255
+    return band
+
+
+def _mark_crossed(crossed: UInt8s, ink: UInt8s, lines: list[_Line]) -> None:
+    """Mark the pixels of level lines where there is more ink than they usually have."""
+    for line in lines:
+        rows, columns = line.pixels(ink.shape)
+        amount = ink[rows, columns].sum(0, dtype=np.int64)
+        some = np.sort(amount[amount > 0])
+        if len(some):
+            more = amount > _MORE * some[int(0.4 * len(some))] + _AT_LEAST
+            reach = 2 * round(line.thick) + 3  # a slanting stroke hides in the line that it crosses
+            kernel = np.ones((1, reach), np.uint8)
+            more = cv2.morphologyEx(more[None].astype(np.uint8), cv2.MORPH_CLOSE, kernel)[0] > 0
+            crossed[rows[:, more], columns[:, more]] = 255

@@ -1,0 +1,346 @@
+"""Tests of mnistry.page: digits found, in reading order, with tight boxes; and cut apart."""
+
+from collections.abc import Sequence
+from typing import Any, get_args
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mnistry.page import Piece, cut, find_one, find_rows, join, may_be_one
+from mnistry.pen.paper import Paper, Sheet, write_sheet
+
+ROWS = ["3141592", "6535", "8979323"]
+Box = tuple[int, int, int, int]
+
+
+def iou(a: Sequence[int], b: Sequence[int]) -> float:
+    """How much two boxes have in common, of what both cover: 0 to 1."""
+    wide = min(a[0] + a[2], b[0] + b[2]) - max(a[0], b[0])
+    tall = min(a[1] + a[3], b[1] + b[3]) - max(a[1], b[1])
+    both = max(0, wide) * max(0, tall)
+    return both / (a[2] * a[3] + b[2] * b[3] - both)
+
+
+def matched(rows: list[list[Piece]], sheet: Sheet, least: float = 0.5) -> list[int]:
+    """The number of the sheet's digit that each piece is, in reading order; -1 for none."""
+    pieces = [piece for row in rows for piece in row]
+    shares = np.array([[iou(piece.box, box) for box in sheet.boxes] for piece in pieces])
+    return [int(own.argmax()) if own.max() > least else -1 for own in shares]
+
+
+def check(sheet: Sheet, found: float = 1.0, extra: float = 0.0) -> None:
+    """Most digits are found, in the order in which they were written, and little else is."""
+    order = matched(find_rows(sheet.image), sheet)
+    right = [number for number in order if number >= 0]
+    assert len(set(right)) >= found * len(sheet.labels)
+    assert order.count(-1) <= extra * len(sheet.labels)
+    assert sorted(right) == right
+
+
+def blank(height: int = 200, width: int = 400) -> np.ndarray:
+    rng = np.random.default_rng(0)
+    return (230 + rng.normal(0, 2, (height, width))).astype(np.uint8)
+
+
+def write(image: np.ndarray, text: str, at: tuple[int, int], scale: float = 2.0) -> None:
+    """In print, each letter by itself."""
+    for number, letter in enumerate(text):
+        place = at[0] + round(30 * scale * number), at[1]
+        cv2.putText(image, letter, place, 0, scale, 40, round(2 * scale), cv2.LINE_AA)
+
+
+# ----------------------------------------------------------------------------------- digits found
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        {},
+        {"dark": True},
+        {"tilt": 4.0},
+        {"tilt": -4.0},
+        {"light": 1.0},
+        {"noise": 12.0},
+        {"height": 20, "noise": 1.0},
+        {"height": 150},
+        {"pen": "marker"},
+        {"pen": "fountain"},
+        {"paper": "ruled"},
+        {"paper": "squared"},
+        {"paper": "squared", "tilt": 2.0},
+    ],
+    ids=str,
+)
+def test_each_digit_is_found_in_reading_order(kind: dict[str, Any]) -> None:
+    check(write_sheet(ROWS, **{"seed": 1} | kind), found=0.9, extra=0.15)
+
+
+@pytest.mark.parametrize("paper", get_args(Paper))
+def test_on_every_paper(paper: Paper) -> None:
+    for seed in (2, 3):
+        check(write_sheet(ROWS, 64, paper=paper, seed=seed), found=0.85, extra=0.2)
+
+
+def test_boxes_are_tight() -> None:
+    sheet = write_sheet(ROWS, 80, light=0.0, noise=0.0, seed=1)
+    rows = find_rows(sheet.image)
+    numbers = matched(rows, sheet)
+    assert numbers.count(-1) <= 2
+    for number, piece in zip(numbers, [p for row in rows for p in row], strict=True):
+        assert number < 0 or np.abs(np.array(piece.box) - sheet.boxes[number]).max() <= 4
+        assert piece.ink.shape == (piece.box[3], piece.box[2])
+        assert piece.ink.dtype == np.uint8
+        assert (piece.right, piece.bottom) == (
+            piece.box[0] + piece.box[2],
+            piece.box[1] + piece.box[3],
+        )
+        x, y, wide, tall = cv2.boundingRect(piece.ink)
+        assert max(x, y, piece.box[2] - x - wide, piece.box[3] - y - tall) <= 1
+
+
+def test_the_ink_is_the_digits_own() -> None:
+    sheet = write_sheet(["1234567"], 80, light=0.0, noise=0.0, seed=1)
+    rows = find_rows(sheet.image)
+    for piece in rows[0]:
+        x, y, wide, tall = piece.box
+        part = sheet.image[y : y + tall, x : x + wide].astype(float)
+        assert np.corrcoef(piece.ink.ravel(), -part.ravel())[0, 1] > 0.9
+
+
+def test_a_column_of_digits_is_one_digit_a_row() -> None:
+    sheet = write_sheet(list("271828"), seed=2)
+    rows = find_rows(sheet.image)
+    assert [len(row) for row in rows] == [1] * 6
+    assert matched(rows, sheet) == list(range(6))
+
+
+def test_rows_of_different_sizes() -> None:
+    image = blank(420, 500)
+    write(image, "314", (20, 60), 1.0)
+    write(image, "159", (20, 190), 3.0)
+    write(image, "265", (20, 330), 2.0)
+    rows = find_rows(image)
+    assert [len(row) for row in rows] == [3, 3, 3]
+    for row in rows:
+        assert [piece.box[0] for piece in row] == sorted(piece.box[0] for piece in row)
+    assert np.diff([row[0].box[1] for row in rows]).min() > 0
+
+
+def test_tilted_rows_stay_apart() -> None:
+    sheet = write_sheet(["1234567890"] * 4, 40, tilt=4.0, seed=1)
+    rows = [row for row in find_rows(sheet.image) if len(row) > 1]
+    assert [len(row) for row in rows] == [10] * 4
+
+
+def test_dirt_is_ignored() -> None:
+    clean, dirty = (
+        sum(len(row) for row in find_rows(write_sheet(ROWS, specks=specks, seed=1).image))
+        for specks in (0.0, 10.0)
+    )
+    assert abs(clean - dirty) <= 1
+
+
+def test_two_pieces_of_one_digit_are_joined() -> None:
+    image = blank()
+    for left in (40, 140, 240):  # a 5 whose bar stands off above it
+        cv2.ellipse(image, (left + 20, 120), (20, 24), 0, -110, 150, 40, 5, cv2.LINE_AA)
+        cv2.line(image, (left + 12, 78), (left + 12, 100), 40, 5, cv2.LINE_AA)
+        cv2.line(image, (left + 14, 66), (left + 44, 64), 40, 5, cv2.LINE_AA)
+    rows = find_rows(image)
+    assert [len(row) for row in rows] == [3]
+    assert all(piece.box[1] < 66 and piece.bottom > 140 for piece in rows[0])
+
+
+def test_a_9_whose_stem_stands_off_is_one() -> None:
+    image = blank()
+    for left in (40, 140, 240):
+        cv2.ellipse(image, (left, 80), (14, 16), 0, 0, 360, 40, 5, cv2.LINE_AA)
+        cv2.line(image, (left + 23, 66), (left + 20, 140), 40, 5, cv2.LINE_AA)
+    assert [len(row) for row in find_rows(image)] == [3]
+
+
+@pytest.mark.parametrize("level", [10, 60])
+def test_a_page_on_a_desk(level: int) -> None:
+    sheet = write_sheet(ROWS, seed=1)
+    image = cv2.copyMakeBorder(sheet.image, *[180] * 4, cv2.BORDER_CONSTANT, value=level)
+    boxes = np.add(sheet.boxes, (180, 180, 0, 0))
+    check(Sheet(image, sheet.labels, boxes), found=0.9, extra=0.1)
+
+
+def test_a_scanners_black_rim() -> None:
+    sheet = write_sheet(ROWS, seed=1)
+    image = sheet.image.copy()
+    image[:15] = image[-22:] = 6
+    image[:, :25] = image[:, -10:] = 9
+    check(Sheet(image, sheet.labels, sheet.boxes), found=0.9, extra=0.1)
+
+
+# ------------------------------------------------------------------------------ nothing, anything
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (2, 2), (1, 10_000), (10_000, 1), (40, 30), (300, 300)])
+@pytest.mark.parametrize("level", [0, 127, 255])
+def test_an_even_image_has_nothing(shape: tuple[int, int], level: int) -> None:
+    image = np.full(shape, level, np.uint8)
+    assert find_rows(image) == []
+    assert find_one(image) is None
+
+
+@given(st.integers(1, 60), st.integers(1, 60), st.integers(0, 2**32 - 1), st.integers(1, 8))
+@settings(max_examples=150)
+def test_anything_can_be_looked_at(height: int, width: int, seed: int, grain: int) -> None:
+    rng = np.random.default_rng(seed)
+    coarse = rng.integers(0, 256, (height, width)).astype(np.uint8)
+    image = cv2.resize(coarse, None, fx=grain, fy=grain, interpolation=cv2.INTER_NEAREST)
+    before = image.copy()
+    one = find_one(image)
+    for piece in [p for row in find_rows(image) for p in row] + ([one] if one else []):
+        x, y, wide, tall = piece.box
+        assert x >= 0 <= y
+        assert 0 < wide <= image.shape[1] - x
+        assert 0 < tall <= image.shape[0] - y
+        assert piece.ink.shape == (tall, wide)
+        again = join(cut(piece))
+        assert int(again.ink.sum()) == int(piece.ink.sum())
+    np.testing.assert_array_equal(image, before)
+
+
+# -------------------------------------------------------------------------------------- one digit
+
+
+def one(image: np.ndarray) -> Box:
+    piece = find_one(image)
+    assert piece is not None
+    return piece.box
+
+
+def test_one_digit_and_what_its_neighbours_left_at_the_edges() -> None:
+    image = blank(120, 120)
+    write(image, "3", (40, 80), 2.0)
+    alone = one(image)
+    image[30:50, :3] = image[70:90, 116:] = 40  # parts of neighbours
+    cv2.circle(image, (20, 100), 1, 60, -1)  # dirt
+    cv2.line(image, (0, 112), (119, 112), 120, 2)  # a line
+    assert iou(one(image), alone) > 0.9
+
+
+def test_one_digit_in_a_box() -> None:
+    image = blank(120, 120)
+    write(image, "7", (40, 80), 2.0)
+    alone = one(image)
+    cv2.rectangle(image, (10, 12), (108, 110), 90, 2)
+    assert iou(one(image), alone) > 0.9
+
+
+def test_one_digit_in_several_parts() -> None:
+    image = blank(160, 120)
+    cv2.line(image, (40, 30), (80, 28), 40, 6, cv2.LINE_AA)
+    cv2.line(image, (38, 42), (38, 70), 40, 6, cv2.LINE_AA)
+    cv2.ellipse(image, (50, 100), (26, 26), 0, -100, 150, 40, 6, cv2.LINE_AA)
+    assert iou(one(image), (35, 25, 45, 104)) > 0.7
+
+
+def test_one_digit_that_fills_its_image() -> None:
+    image = np.full((50, 40), 250, np.uint8)
+    cv2.ellipse(image, (20, 25), (17, 22), 0, 0, 360, 20, 6)
+    assert iou(one(image), (0, 0, 40, 50)) > 0.9
+    assert iou(one(255 - image), (0, 0, 40, 50)) > 0.9
+    image[45:47, 37:39] = 20  # dirt beside it
+    assert iou(one(image), (0, 0, 40, 50)) > 0.9
+
+
+def test_one_of_every_size() -> None:
+    for height in (12, 28, 200, 900):
+        sheet = write_sheet(["2"], height, noise=1.0, seed=3)
+        assert iou(one(sheet.image), sheet.boxes[0].tolist()) > 0.7
+
+
+# -------------------------------------------------------------------------------- parts of digits
+
+
+def block(x: int, y: int, wide: int, tall: int, level: int = 255) -> Piece:
+    return Piece((x, y, wide, tall), np.full((tall, wide), level, np.uint8))
+
+
+def test_join() -> None:
+    a, b = block(10, 20, 5, 6, 100), block(12, 30, 9, 4, 200)
+    both = join([a, b])
+    assert both.box == (10, 20, 11, 14)
+    assert both.ink.sum() == a.ink.sum() + b.ink.sum()
+    assert both.ink[0, 0] == 100
+    assert both.ink[-1, -1] == 200
+    assert join([a]) is a
+    over = join([a, block(10, 20, 5, 6, 150)])
+    np.testing.assert_array_equal(over.ink, np.full((6, 5), 150))
+
+
+def test_what_may_be_one() -> None:
+    assert may_be_one([block(0, 0, 10, 40), block(12, 0, 10, 40)], 40)
+    assert may_be_one([block(0, 0, 30, 40), block(20, 0, 10, 40)], 40)  # one above the other
+    assert not may_be_one([block(0, 0, 10, 40), block(40, 0, 10, 40)], 40)  # too far apart
+    assert not may_be_one([block(0, 0, 50, 40), block(51, 0, 40, 40)], 40)  # too wide
+    assert not may_be_one([block(4 * i, 0, 3, 40) for i in range(12)], 40)  # too many
+
+
+def test_what_is_narrow_is_not_cut() -> None:
+    for piece in (block(0, 0, 10, 40), block(0, 0, 4, 6), block(3, 3, 1, 1)):
+        assert cut(piece) == [piece]
+
+
+def pair(gap: int = 0) -> Piece:
+    """A 0 and a 0, side by side; they touch, or overlap by so many pixels."""
+    ink = np.zeros((60, 100), np.uint8)
+    cv2.ellipse(ink, (26, 30), (22, 26), 0, 0, 360, 255, 5)
+    cv2.ellipse(ink, (74 + gap, 30), (22, 26), 0, 0, 360, 255, 5)
+    return Piece((7, 9, 100, 60), ink)
+
+
+def test_a_cut_loses_nothing() -> None:
+    piece = pair()
+    atoms = cut(piece)
+    assert 2 <= len(atoms) <= 8
+    assert sum(int(atom.ink.sum()) for atom in atoms) == int(piece.ink.sum())
+    again = join(atoms)
+    x, y, wide, tall = cv2.boundingRect(piece.ink)
+    assert again.box == (7 + x, 9 + y, wide, tall)
+    np.testing.assert_array_equal(again.ink, piece.ink[y : y + tall, x : x + wide])
+    lefts = [atom.box[0] for atom in atoms]
+    assert lefts == sorted(lefts)
+
+
+@pytest.mark.parametrize("gap", [-3, 0])
+def test_one_of_the_cuts_is_between_the_digits(gap: int) -> None:
+    atoms = cut(pair(gap))
+    halves = [(join(atoms[:i]).box, join(atoms[i:]).box) for i in range(1, len(atoms))]
+    left, right = (9, 9 + 2, 49, 56), (9 + 46 + gap, 9 + 2, 49, 56)
+    assert max(min(iou(a, left), iou(b, right)) for a, b in halves) > 0.7
+
+
+def test_cuts_follow_the_writing_where_digits_overlap() -> None:
+    """A cut may bend: here, no straight one would leave both whole."""
+    ink = np.zeros((60, 70), np.uint8)
+    cv2.polylines(ink, [np.array([[5, 5], [40, 5], [10, 55]])], False, 255, 5)
+    cv2.polylines(ink, [np.array([[62, 20], [30, 50], [62, 52]])], False, 255, 5)
+    cv2.line(ink, (35, 40), (20, 42), 120, 2)  # where they touch
+    atoms = cut(Piece((0, 0, 70, 60), ink))
+    halves = [(join(atoms[:i]).box, join(atoms[i:]).box) for i in range(1, len(atoms))]
+    assert max(min(iou(a, (3, 3, 40, 56)), iou(b, (28, 18, 37, 38))) for a, b in halves) > 0.75
+
+
+def test_touching_digits_can_be_cut_apart() -> None:
+    found = total = 0
+    for seed in range(4):
+        sheet = write_sheet(["31", "62", "07", "95", "84"], touching=1.0, seed=seed)
+        for row in find_rows(sheet.image):
+            atoms = [atom for piece in row for atom in cut(piece)]
+            parts = [
+                join(atoms[i:j]).box
+                for i in range(len(atoms))
+                for j in range(i + 1, len(atoms) + 1)
+            ]
+            found += sum(max(iou(part, box) for part in parts) > 0.6 for box in sheet.boxes)
+        total += len(sheet.boxes)
+    assert found > 0.75 * total

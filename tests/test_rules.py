@@ -1,0 +1,191 @@
+"""Tests of mnistry.rules: lines go, strokes stay, and no digit is taken for a line."""
+
+from typing import Any, get_args
+
+import cv2
+import numpy as np
+import pytest
+
+from mnistry.inkmap import find_ink
+from mnistry.pen.paper import Paper, write_sheet
+from mnistry.pen.paper.layout import Layout
+from mnistry.pen.paper.photo import Layer
+from mnistry.rules import find_rules
+
+PAPERS = [paper for paper in get_args(Paper) if paper != "plain"]
+ROWS = ["3141592", "6535", "8979323"]
+
+
+def rules_of(image: np.ndarray) -> np.ndarray:
+    found = find_ink(image)
+    return find_rules(found.faint, found.ink)
+
+
+def left_of(image: np.ndarray) -> np.ndarray:
+    """Where there is ink without lines: (h, w) bool."""
+    found = find_ink(image)
+    return found.without(find_rules(found.faint, found.ink)).mask > 0
+
+
+@pytest.fixture
+def unprinted(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Where a sheet's strokes are, (h, w) bool: it is written without its lines."""
+
+    def nothing(_: object, layout: Layout, *__: object) -> Layer:
+        return Layer(np.zeros(layout.shape, np.uint8), 0.0)
+
+    def write(*args: Any, **kwargs: Any) -> np.ndarray:
+        with monkeypatch.context() as patch:
+            patch.setattr("mnistry.pen.paper.sheet.print_lines", nothing)
+            image = write_sheet(*args, **kwargs, light=0.0, noise=0.0).image.astype(int)
+        return image.max() - image > 0.4 * np.ptp(image)
+
+    return write
+
+
+# --------------------------------------------------------------------------------- lines are found
+
+
+@pytest.mark.parametrize("paper", PAPERS)
+@pytest.mark.parametrize(("height", "tilt"), [(60, 0), (60, 3), (40, -2), (110, 1)])
+def test_what_is_left_is_the_digits(paper: Paper, height: int, tilt: float, unprinted: Any) -> None:
+    lost, strange, ink = 0, 0, 0
+    for seed in range(2):
+        truth = unprinted(ROWS, height, paper=paper, tilt=tilt, seed=seed)
+        left = left_of(write_sheet(ROWS, height, paper=paper, tilt=tilt, seed=seed).image)
+        near = cv2.dilate(truth.astype(np.uint8), np.ones((7, 7), np.uint8)) > 0
+        lost += (truth & ~left).sum()
+        strange += (left & ~near).sum()
+        ink += truth.sum()
+    assert lost <= 0.05 * ink
+    assert strange <= 0.1 * ink
+
+
+@pytest.mark.parametrize("paper", PAPERS)
+@pytest.mark.parametrize(
+    "kind", [{"dark": True}, {"light": 1.0}, {"pen": "pencil"}, {"pen": "marker"}], ids=str
+)
+def test_in_any_light_with_any_pen(paper: Paper, kind: dict[str, Any], unprinted: Any) -> None:
+    truth = unprinted(
+        ROWS, 50, paper=paper, seed=3, **{k: v for k, v in kind.items() if k == "pen"}
+    )
+    left = left_of(write_sheet(ROWS, 50, paper=paper, seed=3, **kind).image)
+    near = cv2.dilate(truth.astype(np.uint8), np.ones((7, 7), np.uint8)) > 0
+    assert left[truth].mean() > 0.93
+    assert near[left].mean() > 0.9
+
+
+@pytest.mark.parametrize("paper", PAPERS)
+def test_empty_forms_are_empty(paper: Paper) -> None:
+    image = write_sheet(["1", "0" * 9], 40, paper=paper, seed=1).image
+    upper = left_of(image)[: image.shape[0] // 2 - 4, 100:]
+    assert upper.shape[1] > 200
+    assert upper.sum() < 40
+
+
+def page(height: int = 300, width: int = 500) -> np.ndarray:
+    rng = np.random.default_rng(0)
+    return (230 + rng.normal(0, 2, (height, width))).astype(np.uint8)
+
+
+@pytest.mark.parametrize("slope", [0.0, 0.01, 0.06])
+@pytest.mark.parametrize("thick", [1, 2])
+@pytest.mark.parametrize("grey", [40, 150])
+def test_a_margin_is_a_line(slope: float, thick: int, grey: int) -> None:
+    image = page()
+    cv2.line(image, (90, 0), (round(90 + slope * 300), 299), grey, thick, cv2.LINE_AA)
+    cv2.putText(image, "317", (150, 150), 0, 2, 30, 3, cv2.LINE_AA)
+    assert left_of(image)[:, 140:].any()
+    assert not left_of(image)[:, :130].any()
+    assert not left_of(np.ascontiguousarray(image.T))[:130].any()
+
+
+@pytest.mark.parametrize("place", [(200, 150), (200, 108), (200, 96), (200, 60)])
+def test_a_stroke_that_crosses_a_line_or_lies_on_it_stays_whole(place: tuple[int, int]) -> None:
+    ruled, digit = page(), np.full((300, 500), 255, np.uint8)
+    for y in range(50, 300, 50):
+        cv2.line(ruled, (0, y), (499, y), 120, 2, cv2.LINE_AA)
+    cv2.putText(digit, "2", place, 0, 2, 0, 5, cv2.LINE_AA)
+    cv2.line(digit, place, (place[0] + 40, place[1]), 0, 5)  # a base, from there to there
+    truth = digit < 100
+    left = left_of(np.minimum(ruled, np.where(digit < 255, digit * 0.8 + 30, 255)).astype(np.uint8))
+    assert left[truth].mean() > 0.95
+    pieces, labels = cv2.connectedComponents(left.astype(np.uint8))
+    sizes = [(labels == part).sum() for part in range(1, pieces)]
+    assert max(sizes) > 0.95 * sum(sizes)
+    assert sum(sizes) < 1.4 * truth.sum()
+
+
+# -------------------------------------------------------------------------- digits are not lines
+
+# in a square of side 1: strokes that are straight, long, level, upright or at right angles
+SHAPES: dict[str, list[list[tuple[float, float]]]] = {
+    "1": [[(0.5, 0.0), (0.5, 1.0)]],
+    "slanting 1": [[(0.58, 0.0), (0.5, 1.0)]],
+    "1 with a serif and a base": [[(0.3, 0.25), (0.5, 0), (0.5, 1)], [(0.2, 1), (0.8, 1)]],
+    "7": [[(0.15, 0.0), (0.85, 0.0), (0.4, 1.0)]],
+    "crossed 7": [[(0.15, 0.0), (0.85, 0.0), (0.45, 1.0)], [(0.3, 0.5), (0.8, 0.5)]],
+    "Z": [[(0.15, 0.0), (0.85, 0.0), (0.15, 1.0), (0.85, 1.0)]],
+    "2 with a long base": [
+        [(0.2, 0.2), (0.4, 0.0), (0.65, 0.1), (0.65, 0.35), (0.1, 1.0), (1.6, 1.0)]
+    ],
+    "4": [[(0.3, 0.0), (0.1, 0.6), (0.9, 0.6)], [(0.65, 0.2), (0.65, 1.0)]],
+    "closed 4": [[(0.7, 1.0), (0.7, 0.0), (0.1, 0.65), (0.9, 0.65)]],
+    "5": [[(0.8, 0.0), (0.25, 0.0), (0.25, 0.45), (0.7, 0.5), (0.75, 0.85), (0.2, 1.0)]],
+}
+
+
+def drawn(name: str, height: int, thick: int) -> np.ndarray:
+    image = page(2 * height, 3 * height)
+    for stroke in SHAPES[name]:
+        points = np.rint(np.add(stroke, (0.7, 0.5)) * height * 16).astype(np.int32)
+        cv2.polylines(image, [points], False, 50, thick, cv2.LINE_AA, 4)
+    return image
+
+
+@pytest.mark.parametrize("name", SHAPES)
+@pytest.mark.parametrize(("height", "share"), [(20, 0.1), (60, 0.05), (60, 0.1), (400, 0.015)])
+def test_a_digit_is_no_line(name: str, height: int, share: float) -> None:
+    image = drawn(name, height, max(1, round(share * height)))
+    assert find_ink(image).mask.any()
+    assert not rules_of(image).any()
+
+
+@pytest.mark.parametrize("share", [0.03, 0.06, 0.12])
+@pytest.mark.parametrize("height", [24, 80, 250])
+def test_a_squarish_0_is_no_box(height: int, share: float) -> None:
+    image = page(2 * height, 2 * height)
+    radius, near, far = height // 4, height // 2, height * 3 // 2
+    for x, y, start in ((far, far, 0), (near, far, 90), (near, near, 180), (far, near, 270)):
+        middle = x + radius * (1 if x == near else -1), y + radius * (1 if y == near else -1)
+        thick = max(1, round(share * height))
+        cv2.ellipse(image, middle, (radius,) * 2, 0, start, start + 90, 50, thick, cv2.LINE_AA)
+    for a, b in (((near, 0), (far, 0)), ((near, 1), (far, 1))):
+        for turn in (1, -1):
+            points = [(a[0] + radius, (near, far)[a[1]]), (b[0] - radius, (near, far)[b[1]])]
+            cv2.line(image, points[0][::turn], points[1][::turn], 50, thick, cv2.LINE_AA)
+    assert not rules_of(image).any()
+
+
+@pytest.mark.parametrize("pen", ["ballpoint", "fine", "marker"])
+def test_rows_of_1s_are_no_lines(pen: Any) -> None:
+    for height in (20, 60):
+        image = write_sheet(["11111111", "1111", "11111"], height, pen=pen, seed=2).image
+        assert not rules_of(image).any()
+
+
+def test_written_digits_are_no_lines() -> None:
+    for seed in range(4):
+        for pen in ("ballpoint", "fine"):
+            image = write_sheet(["0123456789"] * 2, 70, pen=pen, seed=seed).image
+            assert not rules_of(image).any()
+
+
+def test_nothing_and_almost_nothing() -> None:
+    for shape in ((1, 1), (1, 500), (500, 1), (14, 14), (40, 40)):
+        for mask in (np.zeros(shape, np.uint8), np.full(shape, 255, np.uint8)):
+            before = mask.copy()
+            rules = find_rules(mask, mask)
+            assert (rules.shape, rules.dtype) == (shape, np.uint8)
+            assert not (rules & ~mask).any()
+            np.testing.assert_array_equal(mask, before)

@@ -131,7 +131,7 @@ def test_a_loaded_run_gives_the_same_bytes(runs, exports, tmp_path: Path) -> Non
 @pytest.fixture
 def forge(monkeypatch: pytest.MonkeyPatch):
     """Puts other bytes in the place of what the exporter gives, which takes seconds."""
-    return lambda content: monkeypatch.setattr("mnistry.export._to_onnx", lambda _run: content)
+    return lambda content: monkeypatch.setattr("mnistry.export._to_onnx", lambda *_: content)
 
 
 def test_nothing_is_overwritten(runs, exports, tmp_path: Path, forge) -> None:

@@ -12,7 +12,7 @@ import json
 import logging
 import os
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import asdict, dataclass
 from io import StringIO
@@ -87,6 +87,7 @@ def export_run(
     data: Data | None = None,
     data_dir: str | os.PathLike[str] | None = None,
     progress: Callable[[int, int], object] | None = None,
+    notes: Mapping[str, str] | None = None,
 ) -> Export:
     """Writes a run as an ONNX file, after holding its answers against the run's own.
 
@@ -100,6 +101,7 @@ def export_run(
             on if left out.
         data_dir: Where the public data set lies, as for `load_data`.
         progress: Is told how many images have been checked, of how many.
+        notes: More for its metadata: a reader's "temperature" and "min_confidence".
 
     Raises:
         UsageError: There is something at that place already, or the run was trained on arrays.
@@ -113,7 +115,7 @@ def export_run(
     onnxruntime = _libraries()
     splits = run.load_data(data_dir) if data is None else as_splits(data, data_dir)
     images = splits.test.images
-    content = _to_onnx(run)
+    content = _to_onnx(run, notes or {})
     tell = progress or (lambda _done, _total: None)
     difference, others = _compare(onnxruntime, content, run, images, tell)
     _check_free(place)
@@ -135,7 +137,7 @@ def _libraries() -> Any:
         raise DependencyError.missing(error.name) from error
 
 
-def _to_onnx(run: Run) -> bytes:
+def _to_onnx(run: Run, notes: Mapping[str, str]) -> bytes:
     """The bytes of the run's ONNX file.
 
     Raises:
@@ -165,7 +167,7 @@ def _to_onnx(run: Run) -> bytes:
         run.network.train(was_training)
     _forget_origins(model)
     model.producer_name, model.producer_version, model.doc_string = "mnistry", __version__, _ABOUT
-    for key, value in _metadata(run).items():
+    for key, value in (_metadata(run) | dict(notes)).items():
         model.metadata_props.add(key=key, value=value.encode("utf-8", "replace").decode())
     content: bytes = model.SerializeToString(deterministic=True)
     return content

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from unittest import mock
 
-from mnistry.cli import app, run
+from mnistry.cli import COMMANDS, run
 
 PAGE = Path(__file__).with_name("cli.md")
 WIDTH = 88
@@ -35,12 +35,6 @@ kind:
 """
 
 
-def names() -> list[str]:
-    """The commands' names, in the order of `mnistry --help`."""
-    functions = [command.callback.__name__ for command in app.registered_commands]
-    return [name.replace("_", "-") for name in functions]
-
-
 def help_of(*command: str) -> str:
     """What a command's --help prints, in lines of at most `WIDTH` characters."""
     out = io.StringIO()
@@ -53,7 +47,7 @@ def help_of(*command: str) -> str:
 def page() -> str:
     """The whole page."""
     parts = [_HEAD, f"## mnistry\n\n```text\n{help_of()}\n```\n"]
-    parts += [f"## mnistry {name}\n\n```text\n{help_of(name)}\n```\n" for name in names()]
+    parts += [f"## mnistry {name}\n\n```text\n{help_of(name)}\n```\n" for name in COMMANDS]
     return "\n".join(parts)
 
 

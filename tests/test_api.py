@@ -32,9 +32,19 @@ PUBLIC = {
         "Dataset",
         "Dense",
         "DependencyError",
+        "Digit",
     ),
     *("Flatten", "MaxPool", "MnistryError", "ModelError", "NetworkError", "Progress", "Recipe"),
-    *("Report", "Run", "StorageError", "UsageError", "__version__", "add_channel"),
+    *(
+        "Reader",
+        "Reading",
+        "Report",
+        "Run",
+        "StorageError",
+        "UsageError",
+        "__version__",
+        "add_channel",
+    ),
     *("describe_layers", "draw_confusion", "draw_curves", "draw_descent", "draw_grid"),
     *("draw_line", "draw_mistakes", "draw_prediction", "evaluate", "export_run", "flatten"),
     *("load_data", "load_dataset", "load_recipe", "load_run", "one_hot", "resume", "scale"),
@@ -43,7 +53,7 @@ PUBLIC = {
 
 HEAVY = {
     *("torch", "matplotlib", "pooch", "PIL", "safetensors", "requests", "cv2"),
-    *("onnx", "onnxruntime", "onnxscript"),
+    *("onnx", "onnxruntime", "onnxscript", "pydantic"),
 }
 """Packages that are slow to load, or that are not there where Mnistry only reads digits."""
 
@@ -56,15 +66,19 @@ MAY_LOAD = {  # the arguments of `mnistry`, and what of the heavy packages they 
     "data digits": set(),
     "data digits --json": set(),
     "data digits --prepare nvidia-mlp": set(),
-    "data digits --grid 9": {"matplotlib", "PIL"},
+    "data digits --grid 9": {"matplotlib", "PIL", "pydantic"},
     "cache": set(),
     "presets": set(),
     "summary datumo-cnn": set(),
     "recipe nvidia-mlp": set(),
     "fit-line": {"matplotlib", "PIL"},
-    "train nope": set(),
-    "train --resume nope": set(),
-    "train --epochs 0": set(),
+    "predict digits.png": {"PIL", "cv2", "onnxruntime"},
+    "predict digits.png --single --draw drawn --show drawn": {"PIL", "cv2", "onnxruntime"},
+    "predict digits.png --csv": {"PIL", "cv2", "onnxruntime"},
+    "predict": set(),
+    "train nope": {"pydantic"},
+    "train --resume nope": {"pydantic"},
+    "train --epochs 0": {"pydantic"},
 }
 
 MODULES = sorted(
@@ -158,9 +172,13 @@ def test_light_names_load_nothing_heavy(tmp_path: Path, name: str):
 
 @pytest.mark.parametrize("line", MAY_LOAD)
 def test_commands_load_what_they_need(tmp_path: Path, line: str):
+    from PIL import Image
+
     from digits import make_digits, write_digits
 
-    write_digits(tmp_path / "digits", make_digits(40, 20))
+    splits = make_digits(40, 20)
+    write_digits(tmp_path / "digits", splits)
+    Image.fromarray(splits[0][0][0]).save(tmp_path / "digits.png")
     code = "from mnistry.cli import run; run(sys.argv[1:])"
     assert _loaded(code, *line.split(), cwd=tmp_path) <= MAY_LOAD[line]
 

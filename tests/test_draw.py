@@ -16,6 +16,8 @@ from PIL import Image
 
 from mnistry import draw, line
 from mnistry.draw import canvas
+from mnistry.draw.page import draw_page
+from mnistry.draw.seen import Group, Tile, draw_seen
 from mnistry.errors import DataError, DependencyError, StorageError, UsageError
 
 RANDOM = np.random.default_rng(0)
@@ -456,3 +458,98 @@ assert "torch" not in sys.modules
     done = subprocess.run([sys.executable, "-W", "error", "-c", program], capture_output=True)
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
     assert (tmp_path / "line.png").is_file()
+
+
+# ------------------------------------------------------------------------------ what a reader found
+
+PAGE = np.full((200, 300), 230, np.uint8)
+PAGE[60:120, 40:70] = PAGE[60:120, 100:140] = 20
+BOXES = [(40, 60, 30, 60), (100, 60, 40, 60)]
+TILE = Tile(IMAGES[0], "7", "99.9%", True)
+UNSURE = Tile(IMAGES[1], "3?", "41.0%", False)
+
+
+def test_a_page_has_a_box_and_a_tag_for_each_digit(tmp_path: Path) -> None:
+    path = tmp_path / "page.png"
+    draw_page(PAGE, BOXES, ["1", "0?"], [True, False], path)
+    assert pixels(path).shape == (200, 300, 3)
+    for box, colour in zip(BOXES, (canvas.BLUE, canvas.VERMILION), strict=True):
+        left, top, wide, tall = box
+        rows, columns = np.nonzero(of_colour(path, colour))
+        assert left - 10 < columns.min() < left < left + wide < columns.max() < left + wide + 10
+        assert rows.min() < top - 15, "no tag above it"
+        assert top + tall < rows.max() < top + tall + 10
+        inside = pixels(path)[top : top + tall, left : left + wide]
+        assert (inside == 20).all(), "the digit is drawn over"
+        side = of_colour(path, colour)[rows.max()].sum()
+        assert (side > wide) == (colour == canvas.BLUE), "a frame is broken where it is not sure"
+
+
+def test_a_tag_has_room_at_the_edge_of_a_page(tmp_path: Path) -> None:
+    path = tmp_path / "page.png"
+    draw_page(PAGE, [(40, 0, 30, 60)], ["1"], [True], path)
+    rows, _ = np.nonzero(of_colour(path, canvas.BLUE))
+    assert rows.max() > 75
+    draw_page(PAGE, [], [], [], path)
+    assert (pixels(path) == PAGE[..., None]).all()
+
+
+@pytest.mark.parametrize(
+    ("shape", "height", "size"),
+    [
+        ((67, 142), 14, (211, 446)),  # small writing is enlarged
+        ((8, 8), 1, (48, 48)),
+        ((4000, 5000), 2000, (3098, 3873)),  # 12 million pixels are enough
+        ((4000, 5000), 20, (3098, 3873)),
+        ((300, 300), 60, (300, 300)),
+    ],
+)
+def test_writing_of_every_size_is_legible(
+    tmp_path: Path, shape: tuple[int, int], height: int, size: tuple[int, int]
+) -> None:
+    path = tmp_path / "page.png"
+    draw_page(np.zeros(shape, np.uint8), [(2, 2, height // 2, height)], ["5"], [True], path)
+    with Image.open(path) as picture:
+        assert picture.size[::-1] == size
+    assert amount(path, canvas.BLUE) > 100 * (shape != (8, 8))
+
+
+def test_what_was_seen_stands_line_by_line(tmp_path: Path) -> None:
+    path = tmp_path / "seen.png"
+    draw_seen([Group("page.png", [[TILE] * 5, [TILE, UNSURE]])], path)
+    two_rows = pixels(path).shape
+    assert amount(path, canvas.VERMILION) > 4 * 4 * 84  # the frame
+    draw_seen([Group("page.png", [[TILE] * 5])], path)
+    assert pixels(path).shape[0] < two_rows[0]
+    assert amount(path, canvas.VERMILION) == 0
+    draw_seen([Group("page.png", [[TILE] * 30])], path)  # three rows
+    assert pixels(path).shape[0] > two_rows[0]
+    assert pixels(path).shape[1] < 1400
+
+
+def test_images_of_one_digit_stand_side_by_side(tmp_path: Path) -> None:
+    heights, singles = [], [Group(f"folder/é{number}.png", [[TILE]]) for number in range(13)]
+    for groups in (singles[:1], singles[:12], singles, [*singles[:12], Group("none.png", [])]):
+        draw_seen(groups, tmp_path / "seen.png")
+        heights.append(pixels(tmp_path / "seen.png").shape[0])
+    assert heights[0] == heights[1] < heights[3] < heights[2]
+
+
+def test_a_group_whose_name_is_long(tmp_path: Path) -> None:
+    path = tmp_path / "seen.png"
+    draw_seen([Group("a long name " * 50, [[TILE, TILE]]), Group("x" * 500, [[UNSURE]])], path)
+    found = pixels(path)
+    assert (found[:, -40:] == [252, 252, 250]).all(), "it runs over the edge"
+    assert found.shape[1] < 600
+
+
+def test_what_cannot_be_drawn_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="lengths 2, 1 and 2; expected the same"):
+        draw_page(PAGE, BOXES, ["1"], [True, True], tmp_path / "page.png")
+    with pytest.raises(UsageError, match="expected at least one"):
+        draw_seen([], tmp_path / "seen.png")
+    with pytest.raises(UsageError, match=r"ends in \.png"):
+        draw_page(PAGE, BOXES, "12", [True, True], tmp_path / "page.jpg")
+    with pytest.raises(StorageError):
+        draw_seen([Group("a", [])], tmp_path / "none" / "seen.png")
+    assert not list(tmp_path.iterdir())

@@ -2,6 +2,7 @@
 
     import mnistry
 
+    print(mnistry.Reader().read("scan.jpg").text)
     run = mnistry.train("fast")
     print(run.evaluate().accuracy)
 
@@ -53,6 +54,7 @@ _PLACES = {
         "describe_layers",
     ),
     "prepare": ("add_channel", "flatten", "one_hot", "scale"),
+    "reader": ("Digit", "Reader", "Reading"),
     "recipe": ("Augment", "PRESETS", "Recipe", "load_recipe"),
     "run": ("Run", "load_run"),
     "trainer": ("Progress",),
@@ -92,6 +94,7 @@ if TYPE_CHECKING:
         describe_layers,
     )
     from mnistry.prepare import add_channel, flatten, one_hot, scale
+    from mnistry.reader import Digit, Reader, Reading
     from mnistry.recipe import PRESETS, Augment, Recipe, load_recipe
     from mnistry.run import Run, load_run
     from mnistry.trainer import Progress
@@ -107,6 +110,7 @@ __all__ = [
     "Dataset",
     "Dense",
     "DependencyError",
+    "Digit",
     "Dropout",
     "Flatten",
     "MaxPool",
@@ -114,6 +118,8 @@ __all__ = [
     "ModelError",
     "NetworkError",
     "Progress",
+    "Reader",
+    "Reading",
     "Recipe",
     "Report",
     "Run",

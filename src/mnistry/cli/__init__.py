@@ -1,35 +1,32 @@
 """The command line: arguments, printing and exit codes; the work is the library's."""
 
+import importlib
 import sys
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
 
-from mnistry.cli import data, fit, look, results, tour, training
 from mnistry.cli.console import OutputClosedError, one_line, say, silence, tell
+from mnistry.cli.quick import QuickCommand, QuickGroup
 from mnistry.errors import DependencyError, MnistryError, StorageError, UsageError
 from mnistry.version import __version__
 
-app = typer.Typer(
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-)
-for command in (
-    data.data,
-    data.cache,
-    look.presets,
-    look.summary,
-    training.train,
-    results.evaluate,
-    results.predict,
-    results.export,
-    fit.fit_line,
-    look.recipe,
-    tour.demo,
-):
-    app.command()(command)
+COMMANDS = {
+    "data": "data",
+    "cache": "data",
+    "presets": "look",
+    "summary": "look",
+    "train": "training",
+    "evaluate": "results",
+    "predict": "predict",
+    "correct": "correct",
+    "export": "results",
+    "fit-line": "fit",
+    "recipe": "look",
+    "demo": "tour",
+}
+"""Each command, in the order of the help, and the module here that has it."""
 
 
 def _version(asked: bool) -> None:
@@ -38,7 +35,6 @@ def _version(asked: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def _main(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
@@ -51,6 +47,22 @@ def _main(
     """
 
 
+def _app(names: Sequence[str]) -> typer.Typer:
+    """The command line with some of its commands: what others import need not be loaded."""
+    app = typer.Typer(
+        cls=QuickGroup,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+        context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+        callback=_main,
+    )
+    for name in names:
+        module = importlib.import_module(f"mnistry.cli.{COMMANDS[name]}")
+        app.command(cls=QuickCommand)(getattr(module, name.replace("-", "_")))
+    return app
+
+
 def main() -> None:
     """Runs the command line and exits: 0, or the code that the error's kind has."""
     for stream in (sys.stdout, sys.stderr):
@@ -61,7 +73,9 @@ def main() -> None:
 
 def run(arguments: list[str]) -> int:
     """Runs one command; gives its exit code. An error is one line on the standard error."""
+    one = [name for name in arguments[:1] if name in COMMANDS]
     try:
+        app = _app(one or list(COMMANDS))
         return app(arguments or ["--help"], prog_name="mnistry", standalone_mode=False) or 0
     except OutputClosedError:
         return 0

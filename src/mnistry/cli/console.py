@@ -166,13 +166,14 @@ def load(data: str | None, data_dir: Path | None, quiet: bool) -> "DataSplits":
         return load_dataset(data, data_dir, report)
 
 
-def make_folder(folder: Path) -> None:
-    """Makes a folder for pictures, where there is none."""
+def make_folder(folder: Path, option: str = "--out") -> None:
+    """Makes a folder for pictures, where there is none; an error names the option it came from."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
         raise StorageError(
-            f"{folder}: cannot be made ({error.strerror}); name another place with --out"
+            f"{folder}: cannot be made ({reason}); name another place with {option}"
         ) from error
 
 

@@ -1,8 +1,7 @@
-"""`mnistry evaluate`, `mnistry predict` and `mnistry export`: what a run is good for."""
+"""`mnistry evaluate` and `mnistry export`: what a run is good for."""
 
-from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -18,9 +17,7 @@ from mnistry.cli.console import (
     say,
     say_json,
     table,
-    tell,
 )
-from mnistry.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     from mnistry.dataset import DataSplits
@@ -65,7 +62,7 @@ def evaluate(
     from mnistry.run import load_run
 
     trained = load_run(run)
-    splits = _test_data(trained, data, data_dir, quiet)
+    splits = load_test_data(trained, data, data_dir, quiet)
     report = trained.evaluate(splits, shifts=shifts)
     own = splits.sha256 == trained.config["data"]["sha256"]
     pictures = draw_report(report, splits, out or (run if own else run / splits.name))
@@ -76,7 +73,9 @@ def evaluate(
     say("\nDrawn: " + ", ".join(str(path) for path in pictures))
 
 
-def _test_data(run: "Run", data: str | None, data_dir: Path | None, quiet: bool) -> "DataSplits":
+def load_test_data(
+    run: "Run", data: str | None, data_dir: Path | None, quiet: bool
+) -> "DataSplits":
     """The data asked for, or else what the run was trained on."""
     own = run.config["data"]
     if data is not None:
@@ -115,128 +114,6 @@ def _say_report(report: "Report") -> None:
     say(table(["class", "accuracy", *report.classes], rows, "l" + "r" * (len(report.classes) + 1)))
 
 
-def predict(
-    images: Annotated[
-        list[Path] | None,
-        typer.Argument(
-            readable=False,
-            metavar="IMAGE",
-            help="Image files: one digit each, 28 x 28 pixels, grey.",
-        ),
-    ] = None,
-    run: Annotated[
-        Path | None,
-        typer.Option(
-            readable=False, metavar="RUN", help="The run folder to predict with. Required."
-        ),
-    ] = None,
-    index: Annotated[
-        list[int] | None,
-        typer.Option(min=0, metavar="N", help="Predict image N of the run's test set, too."),
-    ] = None,
-    draw: Annotated[bool, typer.Option("--draw", help="Draw each with its prediction.")] = False,
-    out: Annotated[
-        Path, typer.Option(readable=False, help="The folder for what --draw draws.")
-    ] = Path("."),
-    data_dir: DataDir = None,
-    json: Json = False,
-    quiet: Quiet = False,
-) -> None:
-    """Say what digit an image shows, with the probability of each.
-
-    Either polarity will do: dark on light, or light on dark as MNIST is. With --json, each image's
-    answer is a line of its own.
-
-    \b
-    mnistry predict seven.png --run runs/fast-1 --draw
-    mnistry predict --index 0 --index 1 --run runs/fast-1
-    """
-    if run is None:
-        raise UsageError("--run is missing: name the run folder to predict with, runs/fast-1")
-    if not images and not index:
-        raise UsageError("there is nothing to predict: name image files, or --index N")
-    from mnistry.picture import read_digit
-    from mnistry.run import load_run
-
-    trained = load_run(run)
-    folder = out if draw else None
-    tested = _tested(trained, index or [], data_dir, quiet)
-    failed = False
-    drawn: set[Path] = set()
-    for file in images or []:
-        try:
-            image = read_digit(file)
-            if image.min() == image.max():
-                raise DataError(f"{file}: is empty, all of one grey; expected a digit")
-        except DataError as error:
-            failed = True
-            if json:
-                say_json({"image": str(file), "error": str(error)})
-            else:
-                tell(one_line(f"mnistry: {error}"))
-        else:
-            picture = _picture(folder, file.stem, drawn)
-            _predict_one(trained, str(file), image, None, picture, json)
-    for name, image, label in tested:
-        picture = _picture(folder, name.replace(" ", "-"), drawn)
-        _predict_one(trained, name, image, label, picture, json)
-    if failed:
-        raise typer.Exit(DataError.exit_code)
-
-
-def _tested(
-    run: "Run", indices: list[int], data_dir: Path | None, quiet: bool
-) -> Iterator[tuple[str, Any, str]]:
-    """Test images by their numbers: each one's name, pixels and label."""
-    if not indices:
-        return iter(())
-    splits = _test_data(run, None, data_dir, quiet)
-    test = splits.test
-    for index in indices:
-        if index >= len(test):
-            raise UsageError(f"--index {index}: expected 0 to {len(test) - 1}")
-    return (
-        (f"{splits.name} test {i}", test.images[i], test.classes[test.labels[i]]) for i in indices
-    )
-
-
-def _picture(folder: Path | None, stem: str, drawn: set[Path]) -> Path | None:
-    """Where an image's picture goes, if anywhere: no two of one call to the same place."""
-    if folder is None:
-        return None
-    make_folder(folder)
-    path, number = folder / f"{stem}-prediction.png", 1
-    while path in drawn:
-        number += 1
-        path = folder / f"{stem}-prediction-{number}.png"
-    drawn.add(path)
-    return path
-
-
-def _predict_one(
-    run: "Run", name: str, image: Any, label: str | None, picture: Path | None, json: bool
-) -> None:
-    probabilities = run.predict(image)[0]
-    answer = run.classes[int(probabilities.argmax())]
-    if picture is not None:
-        from mnistry.draw import draw_prediction
-
-        title, classes = one_line(name), run.classes
-        draw_prediction(image, probabilities, picture, label=label, title=title, classes=classes)
-    if json:
-        values = probabilities.tolist()  # in the order of the classes
-        record = {"image": name, "label": answer, "probabilities": values, "true_label": label}
-        say_json(record | {"picture": None if picture is None else str(picture)})
-        return
-    truth = "" if label is None else f" (labelled {label})"
-    say(f"{one_line(name)}: {answer}{truth}")
-    shares = [f"{c}: {p:.1%}" for c, p in zip(run.classes, probabilities, strict=True)]
-    for start in range(0, len(shares), 5):
-        say("  " + "  ".join(f"{share:>9}" for share in shares[start : start + 5]))
-    if picture:
-        say(f"  drawn: {one_line(str(picture))}")
-
-
 def export(
     run: RunFolder,
     out: Annotated[
@@ -263,7 +140,7 @@ def export(
     from mnistry.run import load_run
 
     trained = load_run(run)
-    splits = _test_data(trained, data, data_dir, quiet)
+    splits = load_test_data(trained, data, data_dir, quiet)
     with progress("checking it on test images", quiet) as report:
         written = export_run(trained, out, splits, progress=report)
     if json:

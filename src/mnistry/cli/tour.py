@@ -94,10 +94,11 @@ def demo(
     )
     say(f"\n{fill(result, 80)}\n")
     say("\n".join(f"  {seconds:7.2f} s  {step}" for step, seconds in took))
+    places = [shlex.quote(str(place)) for place in (folder, out)]
     say(
         f"\nPictures in {out}: first-40.png, predictions.png, mistakes.png, confusion.png,\n"
         f"and run/curves.png. Next:\n\n{_activation()}"
-        f"  mnistry predict --index 7 --run {shlex.quote(str(folder))} --draw\n"
+        f"  mnistry predict --index 7 --run {places[0]} --draw {places[1]}\n"
         "  mnistry train strong\n"
         "  mnistry --help"
     )

@@ -1,6 +1,7 @@
 """Every picture: grids of digits, a prediction, curves, confusion, mistakes, a fitted line.
 
-Arrays in, a PNG out, whole or not at all. The package `canvas` holds the style.
+Arrays in, a PNG out, whole or not at all. The package `canvas` holds the style. What a reader found
+is drawn by `page` and `seen`, which need Pillow and no matplotlib.
 """
 
 from mnistry.draw.charts import draw_confusion, draw_curves, draw_descent, draw_line

@@ -246,12 +246,22 @@ def save_png(figure: "Figure", path: str | Path) -> None:
         UsageError: The name does not end in .png.
         StorageError: The file cannot be written.
     """
+    picture = io.BytesIO()
+    figure.savefig(picture, format="png", dpi=DPI)
+    write_png(picture.getvalue(), path)
+
+
+def write_png(data: bytes, path: str | Path) -> None:
+    """Writes the bytes of a PNG file, whole or not at all.
+
+    Raises:
+        UsageError: The name does not end in .png.
+        StorageError: The file cannot be written.
+    """
     path = Path(path)
     if path.suffix.lower() != ".png":
         raise UsageError(f"{path}: expected a name that ends in .png")
-    picture = io.BytesIO()
-    figure.savefig(picture, format="png", dpi=DPI)
-    write_file(path, picture.getvalue())
+    write_file(path, data)
 
 
 def texts(name: str, values: Sequence[object] | NDArray[Any], n: int) -> list[str]:

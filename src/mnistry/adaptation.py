@@ -1,0 +1,171 @@
+"""The reader, taught one user's handwriting on top of all that it knows.
+
+It is trained on from its own weights: on the user's digits and, so that it forgets nothing else,
+on digits that pen writes and on what is none.
+"""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from mnistry.dataset import Dataset, DataSplits
+from mnistry.errors import DependencyError, UsageError
+from mnistry.export import export_run
+from mnistry.model import BatchNormLayer, build
+from mnistry.pen import PenSet, write
+from mnistry.prepare import scale
+from mnistry.reader import OnnxNetwork, shipped
+from mnistry.run import Run
+from mnistry.teaching import CLASSES, RECIPE, lessons
+from mnistry.trainer import Progress
+from mnistry.training import train
+
+LEAST = 20
+"""Fewer examples tell nothing."""
+
+_FOLDS = 3
+_EPOCHS, _RATE = 2, 0.002
+_WRITTEN, _OTHERS, _PAIRS = 8_000, 2_000, 1_000  # what it goes on being taught
+_SAMPLE = 500  # digits by which statistics are found
+_SHARE = 0.25  # of the images that are the user's, each repeated so often
+
+UInt8s = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Adaptation:
+    """What was gained.
+
+    Attributes:
+        path: The new reader's file.
+        examples: How many digits of the user's there were.
+        before: The share of them that the reader read right, 0..1.
+        after: The same of readers that were each adapted to the others: to each digit's, but it.
+    """
+
+    path: Path
+    examples: int
+    before: float
+    after: float
+
+
+def adapt(
+    images: UInt8s,
+    labels: UInt8s,
+    path: str | os.PathLike[str],
+    seed: int = 0,
+    progress: Callable[[int, int, Progress], object] | None = None,
+) -> Adaptation:
+    """Adapt the reader that comes with Mnistry, and write it as a file of its own.
+
+    What is gained is measured by cross-validation: the examples are dealt into three parts, and
+    each is read by a reader that was adapted to the two others. What is written is adapted to all.
+
+    Args:
+        images: (n, 28, 28) uint8 digits as `Digit.image` holds them; at least 20.
+        labels: (n,) uint8: what they are.
+        path: The file, which is not there yet.
+        seed: Decides everything that is random.
+        progress: Is told which training, of how many, is how far.
+
+    Raises:
+        UsageError: There are too few examples, or there is something at that place already.
+        ModelError: The shipped reader cannot be trained on.
+        StorageError: The file cannot be written.
+    """
+    place = Path(path)
+    if os.path.lexists(place):
+        raise UsageError(
+            f"{place}: is there already, and nothing is overwritten; name another file"
+        )
+    if len(images) < LEAST:
+        raise UsageError(
+            f"there are {len(images)} labelled digits, expected {LEAST} or more to adapt to"
+        )
+    base = OnnxNetwork(None, threads=0)
+    content = shipped()
+    digits, _ = write(PenSet(_WRITTEN, 1, 800, seed=seed))
+    others, _ = write(PenSet(_OTHERS, 1, 400, seed=seed), what="others")
+    known = Dataset(digits.images, digits.labels)
+
+    def train_on(chosen: NDArray[np.bool_], number: int) -> Run:
+        own = Dataset(images[chosen], labels[chosen])
+        times = max(1, round(_SHARE / (1 - _SHARE) * _WRITTEN / len(own)))
+        taught = lessons([known, *[own] * times], others.images, _PAIRS, seed)
+        test = Dataset(images, labels, CLASSES)
+        recipe = replace(
+            RECIPE,
+            network=lambda: load_network(content, digits.images[:_SAMPLE]),
+            epochs=_EPOCHS,
+            learning_rate=_RATE,
+            origin="the shipped reader",
+        )
+
+        def tell(told: Progress) -> None:
+            if progress:
+                progress(number, _FOLDS + 1, told)
+
+        data = DataSplits(taught, test, "own", "adapt")
+        return train(recipe, data=data, seed=seed, progress=tell)
+
+    part = np.random.default_rng(seed).permutation(len(images)) % _FOLDS
+    right = 0
+    for number in range(_FOLDS):
+        held = part == number
+        run = train_on(~held, number)
+        right += int((run.predict(images[held])[:, :10].argmax(1) == labels[held]).sum())
+    before = (base.predict(images)[:, :10].argmax(1) == labels).mean()
+    run = train_on(np.ones(len(images), bool), _FOLDS)
+    notes = {"temperature": str(base.temperature), "min_confidence": str(base.min_confidence)}
+    test = Dataset(images, labels, CLASSES)
+    export_run(run, place, DataSplits(test, test, "own", "adapt"), notes=notes)
+    return Adaptation(place, len(images), float(before), right / len(images))
+
+
+def load_network(content: bytes, images: UInt8s) -> nn.Module:
+    """The shipped reader as a network that can be trained on.
+
+    Its file holds some batch normalisations as part of the convolution before them. They are made
+    anew, so that they change nothing: by the mean and deviation of what the convolution gives.
+
+    Args:
+        content: The ONNX file.
+        images: (n, 28, 28) uint8, some hundred digits.
+
+    Raises:
+        ModelError: It is not of the shipped reader's layers.
+        DependencyError: onnx is not installed.
+    """
+    try:
+        import onnx
+    except ImportError as error:
+        raise DependencyError.missing(error.name) from error
+    weights = {
+        tensor.name.removeprefix("network."): torch.from_numpy(
+            onnx.numpy_helper.to_array(tensor).copy()
+        )
+        for tensor in onnx.load_from_string(content).graph.initializer
+    }
+    network = build(RECIPE.with_classes(len(CLASSES))).eval()
+    x, before = torch.from_numpy(scale(images)).unsqueeze(1), ""
+    with torch.no_grad():
+        for name, layer in network.named_children():
+            own = layer.state_dict()
+            known = {key: weights[f"{name}.{key}"] for key in own if f"{name}.{key}" in weights}
+            if isinstance(layer, BatchNormLayer) and not known:
+                variance, mean = torch.var_mean(x, (0, 2, 3), correction=0)
+                known = {
+                    "running_mean": mean,
+                    "running_var": variance,
+                    "weight": (variance + layer.eps).sqrt(),
+                    "bias": mean + weights[f"{before}.kernel_bias"],
+                }
+            layer.load_state_dict(own | known)
+            x, before = layer(x), name
+    return network

@@ -1,0 +1,147 @@
+"""`mnistry correct`: how well one's own handwriting is read, and a reader adapted to it."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from mnistry.cli.console import (
+    Json,
+    Quiet,
+    make_folder,
+    one_line,
+    percent,
+    progress,
+    say,
+    say_json,
+    table,
+)
+
+if TYPE_CHECKING:
+    from mnistry.adaptation import Adaptation
+    from mnistry.correction import Correction
+
+_MOST = 20  # mistakes in the table; the picture has all
+
+
+def correct(
+    labels: Annotated[
+        Path,
+        typer.Argument(
+            readable=False,
+            metavar="LABELS",
+            help="A folder with a folder for each digit, or a CSV: image, digits.",
+        ),
+    ],
+    reader: Annotated[
+        Path | None,
+        typer.Option(readable=False, metavar="ONNX", help="Read with another reader's file."),
+    ] = None,
+    out: Annotated[
+        Path, typer.Option(readable=False, help="The folder for the picture of the mistakes.")
+    ] = Path("."),
+    adapt: Annotated[
+        Path | None,
+        typer.Option(
+            readable=False, metavar="ONNX", help="Write a reader that has learnt this handwriting."
+        ),
+    ] = None,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Say what the right answers were: how well is your handwriting read?
+
+    LABELS is a folder with a folder for each digit (scans/5/*.png), or a CSV file with an image and
+    its digits in each row (a.png,5989). With --adapt the reader is taught your handwriting, and
+    what that gains is measured on images that were kept out.
+
+    \b
+    mnistry correct scans
+    mnistry correct labels.csv --adapt mine.onnx
+    mnistry predict new.png --reader mine.onnx
+    """
+    from mnistry.correction import correct as read_all
+    from mnistry.correction import read_labels
+    from mnistry.reader import Reader
+
+    labelled = read_labels(labels)
+    with progress("reading", quiet) as report:
+        found = read_all(Reader(reader), labelled, report)
+    picture = _draw_mistakes(found, out)
+    adapted = None if adapt is None else _adapt(found, adapt, quiet)
+    if json:
+        record = found.to_dict() | {"picture": None if picture is None else str(picture)}
+        say_json(record | {"adapted": None if adapted is None else _record(adapted)})
+        return
+    _say_all(found)
+    if picture:
+        say(f"\nDrawn: {one_line(str(picture))}")
+    if adapted:
+        say(
+            f"\nadapted to {adapted.examples:,} digits: {percent(adapted.before)} of them read "
+            f"right before, {percent(adapted.after)} after, each by a reader that had not seen it\n"
+            f"written: {one_line(str(adapted.path))}; use it with: "
+            f"mnistry predict IMAGE --reader {one_line(str(adapted.path))}"
+        )
+
+
+def _say_all(found: "Correction") -> None:
+    low, high = found.interval
+    mistakes = found.mistakes
+    images = "1 image" if len(found.answers) == 1 else f"{len(found.answers):,} images"
+    say(f"{images}, {len(mistakes):,} not read right")
+    say(f"accuracy {percent(found.accuracy)} (95% interval {percent(low)} to {percent(high)})")
+    say(f"not sure {percent(found.unsure)}")
+    if mistakes:
+        rows = [
+            [one_line(str(a.labelled.path)), a.labelled.digits, a.text or "nothing"]
+            for a in mistakes[:_MOST]
+        ]
+        more = len(mistakes) - _MOST
+        say("\n" + table(["image", "label", "read"], rows))
+        if more > 0:
+            say(f"and {more:,} more")
+
+
+def _draw_mistakes(found: "Correction", folder: Path) -> Path | None:
+    """Draws what was not read right, each above what it is and what it was read as."""
+    from mnistry.draw.seen import Group, Tile, draw_seen
+
+    groups = [
+        Group(
+            str(answer.labelled.path),
+            [
+                [
+                    Tile(digit.image, str(digit), f"not {label}", digit.label is not None)
+                    for digit, label in zip(answer.digits, answer.labelled.digits, strict=False)
+                    if str(digit) != label
+                ]
+            ],
+        )
+        for answer in found.mistakes
+        if answer.digits
+    ]
+    if not groups:
+        return None
+    make_folder(folder)
+    picture = folder / "mistakes.png"
+    draw_seen(groups, picture)
+    return picture
+
+
+def _adapt(found: "Correction", path: Path, quiet: bool) -> "Adaptation":
+    from mnistry.adaptation import adapt
+    from mnistry.trainer import Progress
+
+    images, labels = found.examples()
+    with progress("adapting", quiet) as report:
+
+        def tell(number: int, count: int, told: Progress) -> None:
+            done = (told.epoch - 1) * told.total + told.done
+            report(number * told.epochs * told.total + done, count * told.epochs * told.total)
+
+        return adapt(images, labels, path, progress=tell)
+
+
+def _record(adapted: "Adaptation") -> dict[str, Any]:
+    return vars(adapted) | {"path": str(adapted.path)}

@@ -1,0 +1,178 @@
+"""A reader held against what the user says is right, on the user's own handwriting."""
+
+import csv
+import io
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mnistry.errors import DataError
+from mnistry.files import open_file
+from mnistry.metrics import wilson_interval
+from mnistry.reader import Digit, Reader
+
+_EXPECTED = (
+    "expected a folder with a folder for each digit (5/*.png), or a CSV with an image and its "
+    "digits in each row (scans/a.png,5989)"
+)
+
+UInt8s = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """An image, and the digits that are on it."""
+
+    path: Path
+    digits: str
+
+
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """What a reader made of one labelled image."""
+
+    labelled: Labelled
+    digits: tuple[Digit, ...]
+
+    @property
+    def text(self) -> str:
+        """What it read, all lines in one; "?" for what it was not sure of."""
+        return "".join(map(str, self.digits))
+
+    @property
+    def is_right(self) -> bool:
+        """Whether all its digits are the label's."""
+        return self.text == self.labelled.digits
+
+    @property
+    def is_unsure(self) -> bool:
+        """Whether it is not right, and said so: a digit is "?"."""
+        return not self.is_right and "?" in self.text
+
+
+@dataclass(frozen=True, eq=False)
+class Correction:
+    """What a reader made of all labelled images."""
+
+    answers: tuple[Answer, ...]
+
+    @property
+    def accuracy(self) -> float:
+        """The share of images read right, 0..1; unsure is not right."""
+        return sum(answer.is_right for answer in self.answers) / len(self.answers)
+
+    @property
+    def unsure(self) -> float:
+        """The share of images that the reader was not sure of, 0..1."""
+        return sum(answer.is_unsure for answer in self.answers) / len(self.answers)
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Where the accuracy lies with 95% confidence, for images such as these (Wilson)."""
+        return wilson_interval(sum(a.is_right for a in self.answers), len(self.answers))
+
+    @property
+    def mistakes(self) -> tuple[Answer, ...]:
+        """What was not read right, the surest first."""
+        wrong = [answer for answer in self.answers if not answer.is_right]
+        return tuple(sorted(wrong, key=lambda a: -min((d.confidence for d in a.digits), default=0)))
+
+    def examples(self) -> tuple[UInt8s, UInt8s]:
+        """All digits whose label is known: (n, 28, 28) uint8 images and (n,) uint8 labels.
+
+        Where an image has several digits, those of images where as many were found as there are.
+        """
+        known = [
+            (digit.image, int(label))
+            for answer in self.answers
+            if len(answer.digits) == len(answer.labelled.digits)
+            for digit, label in zip(answer.digits, answer.labelled.digits, strict=True)
+        ]
+        images = np.array([image for image, _ in known], np.uint8).reshape(-1, 28, 28)
+        return images, np.array([label for _, label in known], np.uint8)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The figures as JSON can hold them."""
+        return {
+            "images": len(self.answers),
+            "accuracy": self.accuracy,
+            "accuracy_interval_95": list(self.interval),
+            "unsure": self.unsure,
+            "mistakes": [
+                {"image": str(a.labelled.path), "label": a.labelled.digits, "text": a.text}
+                for a in self.mistakes
+            ],
+        }
+
+
+def read_labels(source: Path) -> list[Labelled]:
+    """Read which digits are on which images.
+
+    Args:
+        source: A folder with a folder for each digit, of images of one such digit; or a CSV file,
+            in each row an image, its path as seen from the file, and its digits; with or without
+            a row of headings.
+
+    Raises:
+        DataError: It is neither, names no image, or has a label that is not of digits.
+    """
+    if source.is_dir():
+        folders = [path for path in sorted(source.iterdir()) if path.is_dir()]
+        found = [
+            Labelled(path, folder.name)
+            for folder in folders
+            if len(folder.name) == 1 and folder.name in "0123456789"
+            for path in sorted(folder.iterdir())
+            if path.is_file() and not path.name.startswith(".")
+        ]
+    else:
+        found = _read_table(source)
+    if not found:
+        raise DataError(f"{source}: names no labelled image; {_EXPECTED}")
+    return found
+
+
+def _read_table(source: Path) -> list[Labelled]:
+    try:
+        with open_file(source) as binary:
+            text = io.TextIOWrapper(binary, encoding="utf-8-sig", errors="replace", newline="")
+            rows = [(reader.line_num, row) for reader in [csv.reader(text)] for row in reader]
+    except (OSError, csv.Error, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise DataError(f"{source}: cannot be read ({reason}); {_EXPECTED}") from error
+    found = []
+    for number, (line, row) in enumerate(row for row in rows if row[1]):
+        label = row[1].strip() if len(row) == 2 else ""
+        if label.isascii() and label.isdecimal():
+            found.append(Labelled(source.parent / row[0].strip(), label))
+        elif number:  # the first may be headings
+            raise DataError(f"{source}: line {line} is {','.join(row)!r:.60}; {_EXPECTED}")
+    return found
+
+
+def correct(
+    reader: Reader,
+    labelled: Sequence[Labelled],
+    progress: Callable[[int, int], object] | None = None,
+) -> Correction:
+    """Read labelled images.
+
+    Args:
+        reader: What reads them. An image with one digit is read as a crop of it.
+        labelled: At least one.
+        progress: Is told how many, of how many, have been read.
+
+    Raises:
+        DataError: An image cannot be read.
+    """
+    answers = []
+    for number, each in enumerate(labelled, 1):
+        digits = reader.read(each.path, single=len(each.digits) == 1).digits
+        answers.append(Answer(each, digits))
+        if progress:
+            progress(number, len(labelled))
+    return Correction(tuple(answers))

@@ -1,0 +1,67 @@
+"""Tests of mnistry.adaptation: the shipped reader, trained on."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from mnistry import adaptation
+from mnistry.adaptation import adapt, load_network
+from mnistry.errors import UsageError
+from mnistry.model import logits_of
+from mnistry.pen import PenSet, write
+from mnistry.reader import OnnxNetwork, Reader, shipped
+
+
+@pytest.fixture(scope="module")
+def digits() -> tuple[np.ndarray, np.ndarray]:
+    written, _ = write(PenSet(300, 1, 20, seed=8))
+    return written.images, written.labels
+
+
+def test_the_network_is_the_shipped_readers(digits: tuple[np.ndarray, np.ndarray]) -> None:
+    images, _ = digits
+    network = load_network(shipped(), images)
+    pixels = torch.from_numpy(images).unsqueeze(1) / 255
+    reader = OnnxNetwork(None, threads=1)
+    reader.temperature = 1.0
+    own = logits_of(network, pixels).softmax(1).numpy()
+    np.testing.assert_allclose(own, reader.predict(images), atol=1e-4)
+    network.train()
+    with torch.no_grad():  # by its own batch's statistics it says nearly the same
+        alike = (network(pixels).argmax(1).numpy() == own.argmax(1)).mean()
+    assert alike > 0.95
+
+
+def test_what_no_reader_reads_is_learnt(
+    tmp_path: Path, digits: tuple[np.ndarray, np.ndarray], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(adaptation, "_WRITTEN", 1_500)
+    monkeypatch.setattr(adaptation, "_OTHERS", 300)
+    monkeypatch.setattr(adaptation, "_PAIRS", 100)
+    images, labels = digits
+    odd = np.isin(labels, (1, 7))
+    images, labels = images[odd], labels[odd]
+    labels = np.where(labels == 1, 7, 1).astype(np.uint8)  # a hand that writes the one as the other
+    told = []
+    found = adapt(
+        images, labels, tmp_path / "mine.onnx", progress=lambda *told_: told.append(told_)
+    )
+    assert found.path == tmp_path / "mine.onnx"
+    assert found.examples == len(images)
+    assert found.before < 0.1
+    assert found.after > 0.5
+    assert {(number, count) for number, count, _ in told} == {(n, 4) for n in range(4)}
+    mine = Reader(found.path)
+    assert (mine.classify(images).argmax(1) == labels).mean() > 0.5
+    assert mine.min_confidence == Reader().min_confidence
+
+
+def test_what_cannot_be(tmp_path: Path, digits: tuple[np.ndarray, np.ndarray]) -> None:
+    images, labels = digits
+    with pytest.raises(UsageError, match="there are 19 labelled digits, expected 20 or more"):
+        adapt(images[:19], labels[:19], tmp_path / "mine.onnx")
+    (tmp_path / "there.onnx").touch()
+    with pytest.raises(UsageError, match="is there already, and nothing is overwritten"):
+        adapt(images, labels, tmp_path / "there.onnx")

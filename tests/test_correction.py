@@ -1,0 +1,127 @@
+"""Tests of mnistry.correction: what the user says is right, beside what the reader said."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mnistry.correction import Answer, Correction, Labelled, correct, read_labels
+from mnistry.errors import DataError
+from mnistry.reader import Digit, Reader
+
+
+class Counter:
+    """Reads a digit by how much ink there is: a thin bar is a 1, a thick one perhaps a 0."""
+
+    classes = tuple("0123456789")
+
+    def predict(self, images: np.ndarray) -> np.ndarray:
+        found = np.full((len(images), 10), 0.01, np.float32)
+        thick = (images > 0).mean((1, 2)) > 0.12
+        found[np.arange(len(images)), np.where(thick, 0, 1)] = np.where(thick, 0.6, 0.91)
+        return found
+
+
+def scan(path: Path, *widths: int) -> Path:
+    """An image of bars in a row."""
+    paper = np.full((60, 60 * len(widths)), 240, np.uint8)
+    for place, wide in enumerate(widths):
+        paper[10:50, 60 * place + 8 : 60 * place + 8 + wide] = 30
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(paper).save(path)
+    return path
+
+
+def test_a_folder_for_each_digit(tmp_path: Path) -> None:
+    for name in ("1/a.png", "1/b.png", "0/c.png"):
+        scan(tmp_path / name, 5)
+    (tmp_path / "1" / ".hidden").touch()
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "readme.txt").touch()
+    found = read_labels(tmp_path)
+    assert [(each.path.name, each.digits) for each in found] == [
+        ("c.png", "0"),
+        ("a.png", "1"),
+        ("b.png", "1"),
+    ]
+
+
+@pytest.mark.parametrize("headings", ["", "image,label\r\n", "\ufeffimage,label\n"])
+def test_a_table(tmp_path: Path, headings: str) -> None:
+    table = tmp_path / "labels.csv"
+    table.write_text(headings + 'scans/a.png,5989\n\n"with, comma.png", 7\n', encoding="utf-8")
+    assert read_labels(table) == [
+        Labelled(tmp_path / "scans/a.png", "5989"),
+        Labelled(tmp_path / "with, comma.png", "7"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "names no labelled image"),
+        (b"image,label\n", "names no labelled image"),
+        (b"a.png,5\nb.png,five\n", r"line 2 is 'b.png,five'"),
+        (b"a.png,5\nb.png\n", r"line 2 is 'b.png'"),
+        (b"a.png,5\nb.png,5,6\n", r"line 2 is 'b.png,5,6'"),
+        ("a.png,5\nb.png,٥\n".encode(), "line 2 is"),
+    ],
+)
+def test_a_table_that_is_none(tmp_path: Path, content: bytes, said: str) -> None:
+    table = tmp_path / "labels.csv"
+    table.write_bytes(content)
+    with pytest.raises(DataError, match=said) as caught:
+        read_labels(table)
+    assert "expected a folder" in str(caught.value)
+
+
+def test_a_place_that_is_none(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"gone: cannot be read \(No such file"):
+        read_labels(tmp_path / "gone")
+    with pytest.raises(DataError, match="names no labelled image"):
+        read_labels(tmp_path)
+
+
+def test_what_was_right_and_what_was_not(tmp_path: Path) -> None:
+    labelled = [
+        Labelled(scan(tmp_path / "1.png", 5), "1"),
+        Labelled(scan(tmp_path / "2.png", 5), "7"),
+        Labelled(scan(tmp_path / "3.png", 14), "0"),
+        Labelled(scan(tmp_path / "4.png", 5, 5, 5), "111"),
+        Labelled(scan(tmp_path / "5.png", 5, 5), "1"),
+    ]
+    told: list[tuple[int, int]] = []
+    found = correct(Reader(Counter(), min_confidence=0.8), labelled, lambda *n: told.append(n))
+    assert [answer.is_right for answer in found.answers] == [True, False, False, True, True]
+    assert [answer.is_unsure for answer in found.answers] == [False, False, True, False, False]
+    assert found.accuracy == 0.6
+    assert found.unsure == 0.2
+    assert found.interval[0] < 0.6 < found.interval[1]
+    assert [a.labelled.path.name for a in found.mistakes] == ["2.png", "3.png"]  # surest first
+    assert told == [(n, 5) for n in range(1, 6)]
+    images, labels = found.examples()
+    assert images.shape == (7, 28, 28)
+    assert labels.tolist() == [1, 7, 0, 1, 1, 1, 1]
+    assert found.to_dict()["mistakes"][0] == {
+        "image": str(tmp_path / "2.png"),
+        "label": "7",
+        "text": "1",
+    }
+
+
+def test_what_was_not_found_is_no_example() -> None:
+    digit = Digit(
+        1, 0.9, np.zeros(10, np.float32), (0, 0, 1, 1), 0, 0, np.zeros((28, 28), np.uint8)
+    )
+    two = Answer(Labelled(Path("a"), "11"), (digit,))
+    none = Answer(Labelled(Path("b"), "1"), ())
+    found = Correction((two, none))
+    assert found.examples()[0].shape == (0, 28, 28)
+    assert found.accuracy == 0
+    assert [a.labelled.path.name for a in found.mistakes] == ["a", "b"]
+
+
+def test_an_image_that_cannot_be_read(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="No such file"):
+        correct(Reader(Counter()), [Labelled(tmp_path / "gone.png", "1")])

@@ -71,6 +71,7 @@ def test_a_table_of_rows_of_digits(tmp_path: Path, mnistry: Mnistry) -> None:
     assert "Drawn" not in out
 
 
+@pytest.mark.slow
 def test_adapting(scans: Path, mnistry: Mnistry, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, few in (("_WRITTEN", 400), ("_OTHERS", 50), ("_PAIRS", 20)):
         monkeypatch.setattr(adaptation, name, few)

@@ -599,11 +599,11 @@ class TestFuzz:
     """Of damaged files every one gives pages or an error, in time; see picture_fuzz."""
 
     def test_some(self) -> None:
-        _read_mutants(0, 4_000)
+        _read_mutants(0, 2_400)
 
     @pytest.mark.slow
     def test_many(self) -> None:
-        _read_mutants(4_000, 20_000)
+        _read_mutants(2_400, 21_600)
 
 
 def _read_mutants(first: int, count: int) -> None:

@@ -197,8 +197,7 @@ def speed(reader: Reader, paths: Sequence[Path]) -> None:
     command = [sys.executable, "-m", "mnistry", "predict", str(paths[0])]
     ended = [measure(command, Path.cwd(), os.environ, timeout=60) for _ in range(7)]
     wall = statistics.median(each.wall_seconds for each in ended)
-    memory = max(each.peak_memory_mib for each in ended)
-    print(f"| `mnistry predict one.png`, whole process | {wall:.2f} s, {memory:.0f} MiB |")
+    print(f"| `mnistry predict one.png`, whole process | {wall:.2f} s |")
     one = Reader(threads=1)
     crop = cv2.resize(read_picture(paths[0]), (100, 100))
     one.read(crop, single=True)

@@ -1,6 +1,7 @@
 """What several test files share: where real data lies, and a cache of the tests' own."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import hypothesis
@@ -36,3 +37,18 @@ def swiss_dir() -> Path:
 def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No test reads or writes the user's own cache."""
     monkeypatch.setenv("MNISTRY_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def mnistry(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """Runs a command in this process; gives its exit code, standard output and error."""
+    from mnistry.cli import run
+
+    def call(*arguments: object) -> tuple[int, str, str]:
+        code = run([str(argument) for argument in arguments])
+        out, err = capsys.readouterr()
+        assert "Traceback" not in out + err
+        assert "a bug in mnistry" not in err
+        return code, out, err
+
+    return call

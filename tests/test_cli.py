@@ -99,18 +99,6 @@ def place(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-@pytest.fixture
-def mnistry(capsys: pytest.CaptureFixture[str]) -> Mnistry:
-    def call(*arguments: str | Path) -> tuple[int, str, str]:
-        code = run([str(argument) for argument in arguments])
-        out, err = capsys.readouterr()
-        assert "Traceback" not in out + err
-        assert "a bug in mnistry" not in err
-        return code, out, err
-
-    return call
-
-
 def _start(*arguments: str, **options: object) -> "subprocess.Popen[str]":
     pipe = subprocess.PIPE
     options = {"stdout": pipe, "stderr": pipe} | options

@@ -8,22 +8,9 @@ import pytest
 from PIL import Image
 
 from mnistry import adaptation
-from mnistry.cli import run
 from mnistry.pen.paper import write_sheet
 
 Mnistry = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def mnistry(capsys: pytest.CaptureFixture[str]) -> Mnistry:
-    def call(*arguments: str | Path) -> tuple[int, str, str]:
-        code = run([*map(str, arguments)])
-        out, err = capsys.readouterr()
-        assert "Traceback" not in out + err
-        assert "a bug in mnistry" not in err
-        return code, out, err
-
-    return call
 
 
 @pytest.fixture
@@ -92,6 +79,7 @@ def test_adapting(scans: Path, mnistry: Mnistry, monkeypatch: pytest.MonkeyPatch
         (["scans", "--reader", "gone.onnx"], 4, "gone.onnx: cannot be read"),
         ([], 2, "missing argument"),
         (["scans/1", "--adapt", "x.onnx"], 3, "names no labelled image"),
+        (["scans", "--reader", "a.onnx", "--adapt", "b.onnx"], 2, "are given both"),
     ],
 )
 def test_what_cannot_be(

@@ -1,6 +1,7 @@
 """`mnistry predict` with the reader: what it reads, prints and draws, and what it leaves alone."""
 
 import csv
+import functools
 import io
 import json
 import os
@@ -15,7 +16,7 @@ import pytest
 import typer
 from PIL import Image
 
-from mnistry.cli import inputs, pictures, quick, run
+from mnistry.cli import inputs, pictures, quick
 from mnistry.errors import DataError
 from mnistry.pen.paper import write_sheet
 from mnistry.reader import Digit, Reader, Reading
@@ -25,15 +26,8 @@ Mnistry = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
-def predict(capsys: pytest.CaptureFixture[str]) -> Mnistry:
-    def call(*arguments: str | Path | float) -> tuple[int, str, str]:
-        code = run(["predict", *map(str, arguments)])
-        out, err = capsys.readouterr()
-        assert "Traceback" not in out + err
-        assert "a bug in mnistry" not in err
-        return code, out, err
-
-    return call
+def predict(mnistry: Mnistry) -> Mnistry:
+    return functools.partial(mnistry, "predict")
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ on digits that pen writes and on what is none.
 
 import os
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from torch import nn
 
 from mnistry.dataset import Dataset, DataSplits
 from mnistry.errors import DependencyError, UsageError
-from mnistry.export import export_run
+from mnistry.export import check_free, export_run
 from mnistry.model import BatchNormLayer, build
 from mnistry.pen import PenSet, write
 from mnistry.prepare import scale
@@ -76,32 +77,28 @@ def adapt(
 
     Raises:
         UsageError: There are too few examples, or there is something at that place already.
-        ModelError: The shipped reader cannot be trained on.
         StorageError: The file cannot be written.
     """
     place = Path(path)
-    if os.path.lexists(place):
-        raise UsageError(
-            f"{place}: is there already, and nothing is overwritten; name another file"
-        )
+    check_free(place)
     if len(images) < LEAST:
         raise UsageError(
             f"there are {len(images)} labelled digits, expected {LEAST} or more to adapt to"
         )
     base = OnnxNetwork(None, threads=0)
-    content = shipped()
     digits, _ = write(PenSet(_WRITTEN, 1, 800, seed=seed))
     others, _ = write(PenSet(_OTHERS, 1, 400, seed=seed), what="others")
     known = Dataset(digits.images, digits.labels)
+    test = Dataset(images, labels, CLASSES)
+    start = load_network(shipped(), digits.images[:_SAMPLE])
 
     def train_on(chosen: NDArray[np.bool_], number: int) -> Run:
         own = Dataset(images[chosen], labels[chosen])
         times = max(1, round(_SHARE / (1 - _SHARE) * _WRITTEN / len(own)))
         taught = lessons([known, *[own] * times], others.images, _PAIRS, seed)
-        test = Dataset(images, labels, CLASSES)
         recipe = replace(
             RECIPE,
-            network=lambda: load_network(content, digits.images[:_SAMPLE]),
+            network=lambda: deepcopy(start),
             epochs=_EPOCHS,
             learning_rate=_RATE,
             origin="the shipped reader",
@@ -123,7 +120,6 @@ def adapt(
     before = (base.predict(images)[:, :10].argmax(1) == labels).mean()
     run = train_on(np.ones(len(images), bool), _FOLDS)
     notes = {"temperature": str(base.temperature), "min_confidence": str(base.min_confidence)}
-    test = Dataset(images, labels, CLASSES)
     export_run(run, place, DataSplits(test, test, "own", "adapt"), notes=notes)
     return Adaptation(place, len(images), float(before), right / len(images))
 
@@ -139,7 +135,6 @@ def load_network(content: bytes, images: UInt8s) -> nn.Module:
         images: (n, 28, 28) uint8, some hundred digits.
 
     Raises:
-        ModelError: It is not of the shipped reader's layers.
         DependencyError: onnx is not installed.
     """
     try:

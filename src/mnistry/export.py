@@ -111,20 +111,21 @@ def export_run(
         StorageError: The file cannot be written.
     """
     place = Path(path)
-    _check_free(place)
+    check_free(place)
     onnxruntime = _libraries()
     splits = run.load_data(data_dir) if data is None else as_splits(data, data_dir)
     images = splits.test.images
     content = _to_onnx(run, notes or {})
     tell = progress or (lambda _done, _total: None)
     difference, others = _compare(onnxruntime, content, run, images, tell)
-    _check_free(place)
+    check_free(place)
     write_file(place, content)
     name = f"{splits.name} test"
     return Export(place, len(content), len(run.classes), name, len(images), difference, others)
 
 
-def _check_free(path: Path) -> None:
+def check_free(path: Path) -> None:
+    """Raises `UsageError` where there is something at a place already."""
     if os.path.lexists(path):
         raise UsageError(f"{path}: is there already, and nothing is overwritten; name another file")
 

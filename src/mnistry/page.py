@@ -166,10 +166,11 @@ def may_be_one(parts: Sequence[Piece], height: float) -> bool:
 def _pieces(found: InkMap) -> list[Piece]:
     """The connected pieces of ink without ruled lines, each with the faint rim of its strokes."""
     rules = find_rules(found.faint, found.ink)
-    found = found.without(rules)
+    is_ruled = bool(rules.any())
+    if is_ruled:
+        found = found.without(rules)
     _, labels, stats, _ = cv2.connectedComponentsWithStats(found.mask, connectivity=8)
     pieces = []
-    is_ruled = bool(rules.any())
     kernel = np.ones((3, 3), np.uint8)
     large = (stats[:, 2:4].max(1) >= _LEAST - 1) & (stats[:, 4] >= _LEAST)
     for part in (1 + np.flatnonzero(large[1:])).tolist():

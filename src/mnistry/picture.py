@@ -92,28 +92,6 @@ def read_picture(source: Picture) -> NDArray[np.uint8]:
         return next(pages)
 
 
-def read_digit(path: str | os.PathLike[str]) -> NDArray[np.uint8]:
-    """Read an image of one digit that has MNIST's size, and give it MNIST's polarity.
-
-    Args:
-        path: an image file of 28 x 28 pixels.
-
-    Returns:
-        (28, 28) uint8, 0 ground to 255 ink, writable.
-
-    Raises:
-        DataError: the image cannot be read, or has another size.
-    """
-    grey = read_picture(path)
-    if grey.shape != (28, 28):
-        height, width = grey.shape
-        raise DataError(
-            f"{os.fspath(path)}: is {width} x {height} pixels, expected 28 x 28; "
-            "scale it to 28 x 28 with the digit in the middle"
-        )
-    return light_on_dark(grey)
-
-
 def light_on_dark(grey: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Invert a digit that is dark on a light ground.
 

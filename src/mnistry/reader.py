@@ -10,6 +10,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
+from itertools import groupby
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -88,8 +89,7 @@ class Reading:
     @property
     def lines(self) -> tuple[tuple[Digit, ...], ...]:
         """The digits line by line."""
-        numbers = sorted({digit.line for digit in self.digits})
-        return tuple(tuple(d for d in self.digits if d.line == number) for number in numbers)
+        return tuple(tuple(line) for _, line in groupby(self.digits, lambda digit: digit.line))
 
     @property
     def text(self) -> str:
@@ -110,6 +110,11 @@ class Network(Protocol):
 
     def predict(self, images: UInt8s) -> Floats:
         """Gives (n, classes) probabilities for (n, 28, 28) uint8 images, 0 ground to 255 ink."""
+
+
+def reads_digits(network: Network) -> bool:
+    """Whether its first ten classes are the digits."""
+    return tuple(network.classes[:10]) == tuple("0123456789")
 
 
 class Reader:
@@ -151,7 +156,7 @@ class Reader:
             network = model
         else:
             raise UsageError(f"model: is a {type(model).__name__}, expected a file or a run")
-        if tuple(network.classes[:10]) != tuple("0123456789"):
+        if not reads_digits(network):
             raise ModelError(
                 f"the network reads the classes {', '.join(network.classes):.60}; expected the "
                 "digits 0 to 9 first"

@@ -16,6 +16,7 @@ from mnistry.cli.console import (
     say_json,
     table,
 )
+from mnistry.errors import UsageError
 
 if TYPE_CHECKING:
     from mnistry.adaptation import Adaptation
@@ -64,6 +65,11 @@ def correct(
     from mnistry.correction import read_labels
     from mnistry.reader import Reader
 
+    if reader and adapt:
+        raise UsageError(
+            "--reader and --adapt: are given both, expected one of them: what is adapted is the "
+            "reader that comes with Mnistry"
+        )
     labelled = read_labels(labels)
     with progress("reading", quiet) as report:
         found = read_all(Reader(reader), labelled, report)

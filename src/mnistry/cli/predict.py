@@ -136,15 +136,14 @@ class _Network:
         cls, file: Path | None, folder: Path | None, least: float | None, single: bool
     ) -> "_Network":
         """Loads a reader's file, or the run in a folder."""
-        from mnistry.reader import Reader
+        from mnistry.reader import Reader, reads_digits
 
         if folder is None:
             return cls(Reader(file, min_confidence=least), None, least or 0.0, single)
         from mnistry.run import load_run
 
         run = load_run(folder)
-        reads_digits = tuple(run.classes[:10]) == tuple("0123456789")
-        reader = Reader(run, min_confidence=least) if reads_digits else None
+        reader = Reader(run, min_confidence=least) if reads_digits(run) else None
         return cls(reader, run, least or 0.0, single)
 
     def read(self, name: str) -> tuple[Answer, "Picture"]:

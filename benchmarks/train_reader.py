@@ -74,10 +74,11 @@ def main() -> None:
     add("--swiss", type=Path, default=os.environ.get("MNISTRY_SWISS"), metavar="FOLDER")
     add("--folds", type=int, default=4, choices=range(len(KINDS) + 1), help="how many [4]")
     add("--epochs", type=int, default=teaching.RECIPE.epochs, help="[%(default)s]")
-    add("--pen", type=int, default=80_000, help="images written by pen [%(default)s]")
-    add("--others", type=int, default=25_000, help="written others [%(default)s]")
-    add("--pairs", type=int, default=12_000, help="of digits that touch [%(default)s]")
-    add("--repeat", type=int, default=4, help="how often the Swiss scans count [%(default)s]")
+    add("--mnist", type=int, default=5, help="how often MNIST's images count [%(default)s]")
+    add("--pen", type=int, default=200_000, help="images written by pen [%(default)s]")
+    add("--others", type=int, default=70_000, help="written others [%(default)s]")
+    add("--pairs", type=int, default=40_000, help="of digits that touch [%(default)s]")
+    add("--repeat", type=int, default=11, help="how often the Swiss scans count [%(default)s]")
     add("--out", type=Path, default=Path("runs/reader"), help="[%(default)s]")
     add("--write", type=Path, metavar="ONNX", help="train on all, and write it as this file")
     options = parser.parse_args()
@@ -122,7 +123,7 @@ def train(
     others = sources.others.images[~np.isin(sources.others.labels, [names.index(k) for k in kinds])]
     swiss = [scans for writer, scans in sources.swiss.items() if writer not in writers]
     digits = [
-        sources.mnist.train,
+        *[sources.mnist.train] * options.mnist,
         Dataset(sources.pen.images, sources.pen.labels),
         *swiss * options.repeat,
     ]

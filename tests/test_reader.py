@@ -8,24 +8,23 @@ import io
 import json
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
-import onnx
 import PIL.Image
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from onnx import TensorProto, helper
 
 from mnistry.errors import DataError, ModelError, UsageError
+from mnistry.network import Network
 from mnistry.page import find_one
 from mnistry.pen.paper import Sheet, write_sheet
-from mnistry.reader import Digit, Network, Reader, Reading
+from mnistry.reader import Digit, Reader, Reading
 
 ROWS = ["31415926", "5358", "979323"]
 DIGITS = tuple("0123456789")
@@ -46,19 +45,11 @@ def blank(height: int = 120, width: int = 120) -> np.ndarray:
 
 def shares(reading: Reading, sheet: Sheet) -> np.ndarray:
     """Of the sheet's digits: what share is found, and right; and how many more are invented."""
-    boxes = np.array([digit.box for digit in reading.digits]).reshape(-1, 4)
-    free = np.ones(len(boxes), bool)
-    right = 0
-    for label, (left, top, wide, tall) in zip(sheet.labels, sheet.boxes, strict=True):
-        across = np.minimum(boxes[:, 0] + boxes[:, 2], left + wide) - np.maximum(boxes[:, 0], left)
-        down = np.minimum(boxes[:, 1] + boxes[:, 3], top + tall) - np.maximum(boxes[:, 1], top)
-        both = across.clip(0) * down.clip(0) * free
-        iou = both / (boxes[:, 2] * boxes[:, 3] + wide * tall - both)
-        if iou.max(initial=0) > 0.5:
-            free[iou.argmax()] = False
-            right += reading.digits[iou.argmax()].label == label
-    count = len(sheet.labels)
-    return np.array([(~free).sum(), right, free.sum()]) / count
+    numbers = sheet.match([digit.box for digit in reading.digits])
+    labels = np.array([-1 if d.label is None else d.label for d in reading.digits])
+    found = numbers >= 0
+    right = labels[found] == sheet.labels[numbers[found]]
+    return np.array([found.sum(), right.sum(), (~found).sum()]) / len(sheet.labels)
 
 
 KINDS: dict[str, dict[str, Any]] = {
@@ -293,6 +284,40 @@ def test_whatever_picture_it_comes_as(reader: Reader, tmp_path: Path) -> None:
         reader.read(tmp_path / "nothing there.png")
 
 
+@pytest.mark.parametrize("single", [False, True])
+def test_many_images(single: bool, reader: Reader, tmp_path: Path) -> None:
+    images = [write_sheet(["31"], seed=seed).image for seed in range(70)]
+    images[3] = blank()
+    (tmp_path / "no.png").write_text("no image")
+    sources = [*images[:5], tmp_path / "no.png", *images[5:], tmp_path / "missing.png"]
+    found = list(reader.read_many(iter(sources), single=single))
+    assert len(found) == len(sources)
+    errors = [found.pop(5), found.pop()]
+    assert [type(error) for error in errors] == [DataError] * 2
+    assert ["no.png" in str(errors[0]), "missing.png" in str(errors[1])] == [True] * 2
+    for image, each in zip(images, found, strict=True):
+        assert isinstance(each, Reading)
+        alone = reader.read(image, single=single)
+        assert each.text == alone.text
+        assert [(d.box, d.page, d.line) for d in each.digits] == [
+            (d.box, d.page, d.line) for d in alone.digits
+        ]
+    assert list(reader.read_many([])) == []
+
+
+def test_many_images_are_read_as_they_come(reader: Reader) -> None:
+    asked = []
+
+    def sources() -> Iterator[np.ndarray]:
+        for number in range(1000):
+            asked.append(number)
+            yield blank(40, 40)
+
+    readings = reader.read_many(sources())
+    next(readings)
+    assert len(asked) < 100
+
+
 def test_threads_do_not_disturb_each_other() -> None:
     reader = Reader(threads=2)
     images = [write_sheet(ROWS, seed=seed).image for seed in range(4)]
@@ -430,116 +455,3 @@ def test_a_confidence_out_of_range(least: float) -> None:
 def test_threads_out_of_range() -> None:
     with pytest.raises(UsageError, match="threads: is -1, expected at least 1, or 0"):
         Reader(threads=-1)
-
-
-# ------------------------------------------------------------------------------------------ files
-
-
-def onnx_file(
-    path: Path,
-    notes: dict[str, str] | None = None,
-    *,
-    takes: tuple[str, int] = ("images", TensorProto.UINT8),
-    gives: str = "probabilities",
-) -> Path:
-    """Writes a network that finds every image to be a 0 to 90%, and a 3 to 10%."""
-    answer = np.zeros(10, np.float32)
-    answer[[0, 3]] = 0.9, 0.1
-    nodes = [
-        helper.make_node("Cast", [takes[0]], ["float"], to=TensorProto.FLOAT),
-        helper.make_node("Flatten", ["float"], ["flat"]),
-        helper.make_node("MatMul", ["flat", "nothing"], ["none"]),
-        helper.make_node("Add", ["none", "answer"], [gives]),
-    ]
-    graph = helper.make_graph(
-        nodes,
-        "fixed",
-        [helper.make_tensor_value_info(*takes, ["n", 28, 28])],
-        [helper.make_tensor_value_info(gives, TensorProto.FLOAT, ["n", 10])],
-        [
-            onnx.numpy_helper.from_array(np.zeros((784, 10), np.float32), "nothing"),
-            onnx.numpy_helper.from_array(answer, "answer"),
-        ],
-    )
-    opset = [helper.make_opsetid("", 17)]
-    model = helper.make_model(graph, opset_imports=opset, ir_version=8)
-    helper.set_model_props(model, {"classes": json.dumps(DIGITS)} if notes is None else notes)
-    path.write_bytes(model.SerializeToString())
-    return path
-
-
-def test_a_file(tmp_path: Path) -> None:
-    for path in (onnx_file(tmp_path / "own.onnx"), str(tmp_path / "own.onnx")):
-        reader = Reader(path)
-        assert reader.min_confidence == 0
-        found = reader.classify(np.zeros((1100, 28, 28), np.uint8))
-        np.testing.assert_allclose(found, [[0.9, 0, 0, 0.1, *[0] * 6]] * 1100, atol=1e-6)
-
-
-def test_the_notes_of_a_file(tmp_path: Path) -> None:
-    notes = {"classes": json.dumps(DIGITS), "temperature": "2", "min_confidence": "0.8"}
-    path = onnx_file(tmp_path / "own.onnx", notes)
-    reader = Reader(path)
-    assert reader.min_confidence == 0.8
-    assert Reader(path, min_confidence=0.25).min_confidence == 0.25
-    found = reader.classify(np.zeros((1, 28, 28), np.uint8))[0]
-    assert found[0] == pytest.approx(3 / 4, abs=1e-4)  # the roots of 0.9 and 0.1 are as 3 to 1
-    assert found[3] == pytest.approx(1 / 4, abs=1e-4)
-    (digit,) = reader.read(write_sheet(["3"]).image).digits
-    assert digit.label is None
-
-
-def test_a_file_that_is_missing(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match=r"nope\.onnx: cannot be read .*expected an ONNX file"):
-        Reader(tmp_path / "nope.onnx")
-    with pytest.raises(ModelError, match=r"cannot be read .*expected an ONNX file"):
-        Reader(tmp_path)
-
-
-@pytest.mark.parametrize("content", [b"", b"no network", bytes(1000)])
-def test_a_file_that_is_no_network(content: bytes, tmp_path: Path) -> None:
-    (tmp_path / "bad.onnx").write_bytes(content)
-    with pytest.raises(ModelError, match=r"bad\.onnx: has .*expected a network that reads digits"):
-        Reader(tmp_path / "bad.onnx")
-
-
-def test_a_file_that_is_cut_off(tmp_path: Path) -> None:
-    whole = onnx_file(tmp_path / "cut.onnx").read_bytes()
-    (tmp_path / "cut.onnx").write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(ModelError, match=r"cut\.onnx: has no network that can be used"):
-        Reader(tmp_path / "cut.onnx")
-
-
-@pytest.mark.parametrize(
-    "other",
-    [
-        {"takes": ("pixels", TensorProto.UINT8)},
-        {"takes": ("images", TensorProto.FLOAT)},
-        {"gives": "logits"},
-    ],
-    ids=str,
-)
-def test_a_network_that_takes_or_gives_something_else(other: Any, tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match=r"other\.onnx: has .*expected a network that reads"):
-        Reader(onnx_file(tmp_path / "other.onnx", **other))
-
-
-@pytest.mark.parametrize(
-    "notes",
-    [
-        {},
-        {"classes": "no list"},
-        {"classes": "5"},
-        {"classes": json.dumps(DIGITS), "temperature": "warm"},
-        {"classes": json.dumps(DIGITS), "min_confidence": ""},
-    ],
-    ids=str,
-)
-def test_notes_that_cannot_be_read(notes: dict[str, str], tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match=r"own\.onnx: has no notes that can be read"):
-        Reader(onnx_file(tmp_path / "own.onnx", notes))
-
-
-def test_notes_of_other_classes(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match=r"reads the classes a, b.*expected the digits 0 to 9"):
-        Reader(onnx_file(tmp_path / "own.onnx", {"classes": '["a", "b"]'}))

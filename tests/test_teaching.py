@@ -6,6 +6,7 @@ import pytest
 from mnistry.dataset import Dataset
 from mnistry.model import build
 from mnistry.pen import PenSet, write
+from mnistry.reader import Reader
 from mnistry.teaching import CLASSES, RECIPE, lessons
 
 
@@ -19,30 +20,31 @@ def test_lessons_hold_all_that_was_given_and_pairs(digits: Dataset) -> None:
     others = np.full((7, 28, 28), 9, np.uint8)
     taught = lessons([digits, digits], others, pairs=60, seed=0)
     assert taught.classes == CLASSES == (*"0123456789", "none")
-    assert len(taught) == 2 * 400 + 60 + 7 + 60
+    assert 807 + 60 < len(taught) <= 807 + 3 * 60
     np.testing.assert_array_equal(taught.images[:800], np.concatenate([digits.images] * 2))
     np.testing.assert_array_equal(taught.labels[:800], np.concatenate([digits.labels] * 2))
-    np.testing.assert_array_equal(taught.images[860:867], others)
-    assert (taught.labels[860:] == 10).all()
+    np.testing.assert_array_equal(taught.images[800:807], others)
+    assert (taught.labels[800:807] == 10).all()
     again = lessons([digits, digits], others, pairs=60, seed=0)
     np.testing.assert_array_equal(taught.images, again.images)
+    np.testing.assert_array_equal(taught.labels, again.labels)
 
 
-def test_pairs_are_two_digits_that_touch_and_cut_ones_mostly_one(digits: Dataset) -> None:
+def test_pairs_are_two_digits_that_touch_with_parts_that_are_one_or_none(digits: Dataset) -> None:
     taught = lessons([digits], np.zeros((0, 28, 28), np.uint8), pairs=300, seed=1)
-    cut, pairs = taught.images[400:700], taught.images[700:]
-    ones = taught.labels[400:700]
+    images, labels = taught.images[400:], taught.labels[400:]
+    none = labels == 10
+    assert set(labels.tolist()) == set(range(11))
+    assert 150 < (~none).sum() < 300 < none.sum() < 600
 
     def wide(images: np.ndarray) -> float:
         boxes = [np.flatnonzero(image.max(0) > 60) for image in images]
         return float(np.mean([box[-1] - box[0] + 1 for box in boxes]))
 
-    alone = wide(digits.images)
-    assert wide(pairs) > alone + 3
-    assert alone - 1.5 < wide(cut[ones < 10]) < alone + 2.5
-    assert wide(cut[ones == 10]) > alone + 2
-    assert len(set(ones.tolist())) == 11
-    assert 0.2 < (ones == 10).mean() < 0.8
+    assert wide(images[~none]) < wide(digits.images) + 1 < wide(images[none])
+    # a reader that was taught otherwise agrees with most of it
+    answers = Reader(threads=1).classify(images).argmax(1)
+    assert (answers[~none] == labels[~none]).mean() > 0.75
 
 
 def test_the_recipe_fits_the_shipped_size() -> None:

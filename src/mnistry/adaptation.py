@@ -19,9 +19,9 @@ from mnistry.dataset import Dataset, DataSplits
 from mnistry.errors import DependencyError, UsageError
 from mnistry.export import check_free, export_run
 from mnistry.model import BatchNormLayer, build
+from mnistry.network import OnnxNetwork, shipped
 from mnistry.pen import PenSet, write
 from mnistry.prepare import scale
-from mnistry.reader import OnnxNetwork, shipped
 from mnistry.run import Run
 from mnistry.teaching import CLASSES, RECIPE, lessons
 from mnistry.trainer import Progress

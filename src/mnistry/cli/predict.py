@@ -136,7 +136,8 @@ class _Network:
         cls, file: Path | None, folder: Path | None, least: float | None, single: bool
     ) -> "_Network":
         """Loads a reader's file, or the run in a folder."""
-        from mnistry.reader import Reader, reads_digits
+        from mnistry.network import reads_digits
+        from mnistry.reader import Reader
 
         if folder is None:
             return cls(Reader(file, min_confidence=least), None, least or 0.0, single)

@@ -1,0 +1,108 @@
+"""The network that reads: in an ONNX file, as `mnistry export` writes it, without PyTorch."""
+
+import json
+import os
+from collections.abc import Sequence
+from importlib import resources
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mnistry.calibration import at_temperature
+from mnistry.errors import ModelError
+from mnistry.files import open_file
+
+_SHIPPED = "reader.onnx"
+_BATCH = 512  # images at a time
+
+Floats = NDArray[np.float32]
+UInt8s = NDArray[np.uint8]
+
+
+class Network(Protocol):
+    """What a reader needs: a `Run` is one, an exported file becomes one."""
+
+    @property
+    def classes(self) -> Sequence[str]:
+        """The digits "0" to "9", and after them whatever is none."""
+
+    def predict(self, images: UInt8s) -> Floats:
+        """Gives (n, classes) probabilities for (n, 28, 28) uint8 images, 0 ground to 255 ink."""
+
+
+def reads_digits(network: Network) -> bool:
+    """Whether its first ten classes are the digits."""
+    return tuple(network.classes[:10]) == tuple("0123456789")
+
+
+class OnnxNetwork:
+    """A network in an ONNX file, as `mnistry export` writes it; it needs no PyTorch.
+
+    Its notes may give a temperature, by which its probabilities are calibrated (Guo and others,
+    2017), and the least confidence that is worth an answer.
+    """
+
+    def __init__(self, path: str | os.PathLike[str] | None, threads: int) -> None:
+        name = _SHIPPED if path is None else os.fspath(path)
+        content = shipped() if path is None else _content(path)
+        self._session = _session(content, name, threads)
+        notes = self._session.get_modelmeta().custom_metadata_map
+        try:
+            self.classes: tuple[str, ...] = tuple(map(str, json.loads(notes["classes"])))
+            self.temperature = float(notes.get("temperature", "1"))
+            self.min_confidence = float(notes.get("min_confidence", "0"))
+        except (KeyError, ValueError, TypeError) as error:
+            raise ModelError(
+                f"{name}: {_expected(f'no notes that can be read ({error})')}"
+            ) from error
+
+    def predict(self, images: UInt8s) -> Floats:
+        """Gives (n, classes) probabilities for (n, 28, 28) uint8 images, 0 ground to 255 ink."""
+        parts = [
+            self._session.run(["probabilities"], {"images": images[start : start + _BATCH]})[0]
+            for start in range(0, len(images), _BATCH)
+        ]
+        found = np.concatenate([np.empty((0, len(self.classes)), np.float32), *parts])
+        return at_temperature(found, self.temperature)
+
+
+def shipped() -> bytes:
+    """The ONNX file of the reader that comes with Mnistry."""
+    return (resources.files("mnistry") / _SHIPPED).read_bytes()
+
+
+def _content(path: str | os.PathLike[str]) -> bytes:
+    try:
+        with open_file(path) as file:
+            return file.read()
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise ModelError(
+            f"{os.fspath(path)}: cannot be read ({reason}); expected an ONNX file, as "
+            "`mnistry export` writes it"
+        ) from error
+
+
+def _session(content: bytes, name: str, threads: int) -> Any:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4  # what fails is raised
+    options.intra_op_num_threads = threads
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    try:
+        session = onnxruntime.InferenceSession(content, options, ["CPUExecutionProvider"])
+        shapes = [(i.name, i.type) for i in (*session.get_inputs(), *session.get_outputs())]
+    except Exception as error:  # onnxruntime has kinds of its own
+        raise ModelError(f"{name}: {_expected('no network that can be used')}") from error
+    if shapes != [("images", "tensor(uint8)"), ("probabilities", "tensor(float)")]:
+        raise ModelError(f"{name}: {_expected(f'{shapes!r:.120}')}")
+    return session
+
+
+def _expected(found: str) -> str:
+    return (
+        f"has {found}; expected a network that reads digits, in a file as `mnistry export` "
+        "writes it"
+    )

@@ -1,0 +1,72 @@
+"""Tests of mnistry.segmentation: rows of ink that is whole, broken, or of several digits."""
+
+import numpy as np
+
+from mnistry.page import Piece, join
+from mnistry.segmentation import Seen, Ways
+
+
+def seen(piece: Piece, label: int | None, chance: float = 0.97) -> Seen:
+    """A piece that is a digit with some probability, else none."""
+    found = np.zeros(11, np.float32)
+    found[10] = 1 - chance
+    found[10 if label is None else label] += chance
+    return Seen(piece, np.zeros((28, 28), np.uint8), found)
+
+
+def bar(x: int, wide: int = 8, tall: int = 40, y: int = 0) -> Piece:
+    return Piece((x, y, wide, tall), np.full((tall, wide), 255, np.uint8))
+
+
+def two(x: int = 0) -> Piece:
+    """Two upright bars that a thin bridge joins."""
+    both = join([bar(x), bar(x + 30)])
+    both.ink[18:20, 8:30] = 255
+    return both
+
+
+def labels(row: list[Seen]) -> list[int]:
+    return [int(each.found.argmax()) for each in row]
+
+
+def test_what_is_sure_stays_as_it_is() -> None:
+    row = [seen(bar(0), 1), seen(bar(30), 7), seen(bar(60), None)]
+    ways = Ways([row[0], row[1]])
+    assert ways.unseen == []
+    assert ways.best([]) == row[:2]
+
+
+def test_two_that_touch_are_parted() -> None:
+    whole = seen(two(), None)
+    ways = Ways([whole])
+    assert ways.unseen
+    others = [seen(p, 1 if p.box[2] < 22 and p.box[3] == 40 else None) for p in ways.unseen]
+    parts = ways.best(others)
+    assert labels(parts) == [1, 1]
+    assert parts[0].piece.right <= parts[1].piece.box[0] + 1
+
+
+def test_what_is_no_digit_either_way_stays_whole() -> None:
+    whole = seen(two(), None)
+    ways = Ways([whole])
+    assert ways.best([seen(p, None) for p in ways.unseen]) == [whole]
+
+
+def test_a_cut_has_to_pay() -> None:
+    whole = seen(two(), 4, 0.85)
+    ways = Ways([whole])
+    assert ways.unseen
+    assert ways.best([seen(p, 1, 0.93) for p in ways.unseen]) == [whole]
+
+
+def test_parts_that_are_low_are_no_digits() -> None:
+    ways = Ways([seen(two(), None)])
+    assert all(piece.box[3] >= 20 for piece in ways.unseen)
+
+
+def test_a_digit_in_two_pieces_is_joined() -> None:
+    row = [seen(bar(0), None), seen(bar(12), None)]
+    ways = Ways(row)
+    others = [seen(p, 0 if p.box[2] == 20 else None) for p in ways.unseen]
+    (digit,) = ways.best(others)
+    assert digit.piece.box == (0, 0, 20, 40)

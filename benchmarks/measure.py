@@ -12,6 +12,8 @@ from pathlib import Path
 
 import machine
 
+_WATCHED_EVERY = 0.01  # seconds
+
 
 @dataclass(frozen=True)
 class Measured:
@@ -23,7 +25,7 @@ class Measured:
     timed_out: bool
     wall_seconds: float  # from before the interpreter starts to after it is gone
     cpu_seconds: float  # of all its threads
-    peak_memory_mib: float  # the largest resident set
+    peak_memory_mib: float  # its largest resident set
     others_cores: float  # how many of the cores everybody else kept busy meanwhile, on average
 
     @property
@@ -68,6 +70,9 @@ def measure(
 
         timer = threading.Timer(timeout, stop)
         timer.start()
+        ended, peaks = threading.Event(), [0.0]
+        watcher = threading.Thread(target=_watch, args=(process.pid, ended, peaks))
+        watcher.start()
         try:
             _, status, usage = os.wait4(process.pid, 0)
         except BaseException:  # the user interrupts: nothing may be left running
@@ -76,6 +81,8 @@ def measure(
             raise
         finally:
             timer.cancel()
+            ended.set()
+            watcher.join()
         wall_seconds = time.perf_counter() - start
         busy = machine.busy_seconds() - busy
         cpu_seconds = usage.ru_utime + usage.ru_stime
@@ -89,6 +96,19 @@ def measure(
             timed_out=timed_out.is_set(),
             wall_seconds=wall_seconds,
             cpu_seconds=cpu_seconds,
-            peak_memory_mib=usage.ru_maxrss / 1024,
+            peak_memory_mib=max(peaks),
             others_cores=max(0.0, busy - cpu_seconds) / wall_seconds,
         )
+
+
+def _watch(pid: int, ended: threading.Event, peaks: list[float]) -> None:
+    """Notes a process's largest resident set until it has ended.
+
+    `ru_maxrss`, which could be asked for once at the end, begins with that of the parent.
+    """
+    while not ended.wait(_WATCHED_EVERY):
+        try:
+            with open(f"/proc/{pid}/status") as status:
+                peaks += [int(line.split()[1]) / 1024 for line in status if "VmHWM" in line]
+        except (OSError, ValueError):  # it is just ending
+            return

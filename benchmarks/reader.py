@@ -30,9 +30,9 @@ import machine
 import mnistry
 from measure import measure
 from mnistry.page import find_one
-from mnistry.pen.paper import Sheet, write_sheet
+from mnistry.pen.paper import write_sheet
 from mnistry.picture import read_picture
-from mnistry.reader import Digit, Reader
+from mnistry.reader import Reader
 from mnistry.runfolder import WEIGHTS
 
 KINDS: dict[str, dict[str, Any]] = {
@@ -159,30 +159,16 @@ def count(
         started = time.perf_counter()
         digits = reader.read(sheet.image).digits
         total.seconds.append(time.perf_counter() - started)
-        found = match(digits, sheet)
+        numbers = sheet.match([digit.box for digit in digits]).tolist()
+        found = [(digit.label, n) for digit, n in zip(digits, numbers, strict=True) if n >= 0]
         total.digits += len(sheet.labels)
         total.found += len(found)
-        total.right += sum(digits[i].label == sheet.labels[j] for j, i in found.items())
+        total.right += sum(label == sheet.labels[n] for label, n in found)
         total.invented += len(digits) - len(found)
         paper = np.invert(sheet.image) if how.get("dark") else sheet.image
         crops = [paper[y : y + h, x : x + w] for x, y, w, h in sheet.boxes]
         total.usual += int((usual(crops) == sheet.labels).sum())
     return total
-
-
-def match(digits: Sequence[Digit], sheet: Sheet) -> dict[int, int]:
-    """Which digit that was read is which on the sheet: boxes that share over half of both."""
-    found: dict[int, int] = {}
-    boxes = np.array([digit.box for digit in digits], float).reshape(-1, 4)
-    for number, (x, y, w, h) in enumerate(sheet.boxes):
-        across = np.minimum(boxes[:, 0] + boxes[:, 2], x + w) - np.maximum(boxes[:, 0], x)
-        down = np.minimum(boxes[:, 1] + boxes[:, 3], y + h) - np.maximum(boxes[:, 1], y)
-        shared = across.clip(0) * down.clip(0)
-        share = shared / (boxes[:, 2] * boxes[:, 3] + w * h - shared)
-        share[list(found.values())] = 0
-        if len(share) and share.max() > 0.5:
-            found[number] = int(share.argmax())
-    return found
 
 
 def line(name: str, labels: NDArray[Any], answers: NDArray[Any], usual: NDArray[Any]) -> str:

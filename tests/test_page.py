@@ -24,11 +24,9 @@ def iou(a: Sequence[int], b: Sequence[int]) -> float:
     return both / (a[2] * a[3] + b[2] * b[3] - both)
 
 
-def matched(rows: list[list[Piece]], sheet: Sheet, least: float = 0.5) -> list[int]:
+def matched(rows: list[list[Piece]], sheet: Sheet) -> list[int]:
     """The number of the sheet's digit that each piece is, in reading order; -1 for none."""
-    pieces = [piece for row in rows for piece in row]
-    shares = np.array([[iou(piece.box, box) for box in sheet.boxes] for piece in pieces])
-    return [int(own.argmax()) if own.max() > least else -1 for own in shares]
+    return sheet.match([piece.box for row in rows for piece in row]).tolist()
 
 
 def check(sheet: Sheet, found: float = 1.0, extra: float = 0.0) -> None:

@@ -44,6 +44,21 @@ def what_is_printed(paper: Paper, seed: int) -> np.ndarray:
 # -------------------------------------------------------------------------------------- boxes
 
 
+def test_boxes_are_matched_with_digits() -> None:
+    sheet = write_sheet(["3141", "59"], seed=1)
+    boxes = sheet.boxes.copy()
+    assert sheet.match(boxes).tolist() == list(range(6))
+    assert sheet.match(boxes[::-1]).tolist() == list(range(6))[::-1]
+    half = boxes.copy()
+    half[:, 3] = half[:, 3] * 2 // 5
+    assert sheet.match(half).tolist() == [-1] * 6
+    less = boxes.copy()
+    less[:, 3] = less[:, 3] * 3 // 5 + 1
+    assert sheet.match(less).tolist() == list(range(6))
+    assert sheet.match([*less, *boxes]).tolist() == [-1] * 6 + list(range(6))
+    assert sheet.match([]).shape == (0,)
+
+
 @pytest.fixture
 def unprinted(monkeypatch: pytest.MonkeyPatch) -> None:
     """Sheets without their rules and boxes; all else is as it would be."""

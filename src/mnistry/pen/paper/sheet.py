@@ -7,7 +7,7 @@ from numbers import Integral, Real
 from typing import get_args
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from mnistry.errors import UsageError
 from mnistry.pen.paper.layout import IN_BOXES, LINE, Layout, Paper, lay_out
@@ -29,6 +29,30 @@ class Sheet:
     boxes: NDArray[np.intp]
     """(n, 4) left, top, width and height of each digit's ink, in pixels: of what has at least a
     fifth of the digit's darkest ink."""
+
+    def match(self, boxes: ArrayLike) -> NDArray[np.intp]:
+        """Tell which of the digits some boxes hold.
+
+        Args:
+            boxes: (m, 4) left, top, width and height, in pixels.
+
+        Returns:
+            (m,) the number of the digit whose box has more than half in common with it, of what
+            both cover; -1 for none. What is most alike is matched first, each digit once.
+        """
+        theirs = np.asarray(boxes, np.float64).reshape(-1, 1, 4)
+        first = np.maximum(theirs[..., :2], self.boxes[:, :2])
+        last = np.minimum(theirs[..., :2] + theirs[..., 2:], self.boxes[:, :2] + self.boxes[:, 2:])
+        both = (last - first).clip(0).prod(-1)
+        share = both / (theirs[..., 2:].prod(-1) + self.boxes[:, 2:].prod(-1) - both)
+        found = np.full(len(theirs), -1, np.intp)
+        for _ in range(min(share.shape)):
+            box, digit = np.unravel_index(share.argmax(), share.shape)
+            if share[box, digit] <= 0.5:
+                break
+            found[box] = digit
+            share[box] = share[:, digit] = 0
+        return found
 
 
 def write_sheet(

@@ -7,7 +7,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -53,6 +53,7 @@ def write(name: str, rows: list[str]) -> None:
 class Fake:
     """Reads what the tests want: each image's lines by its name; surer from digit to digit."""
 
+    network, min_confidence = None, 0.0
     made: list[dict[str, Any]]
     lines: dict[str, list[str]]
 
@@ -65,6 +66,13 @@ class Fake:
         self.made.append({"single": single})
         lines = self.lines[str(source)]
         return Reading(tuple(self.digit(*each) for each in digits_of(lines)))
+
+    def read_many(self, sources: Iterable[Any], *, single: bool) -> Iterator[Reading | DataError]:
+        for source in sources:
+            try:
+                yield self.read(source, single=single)
+            except DataError as error:
+                yield error
 
     def digit(self, line: int, position: int, letter: str) -> Digit:
         confidence = 0.951234 + 0.01 * position if letter != "?" else 0.41999

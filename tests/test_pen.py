@@ -157,7 +157,7 @@ def workers(monkeypatch: pytest.MonkeyPatch) -> list[subprocess.Popen[bytes]]:
 
     monkeypatch.setattr("subprocess.Popen", Watched)
     monkeypatch.setattr("mnistry.pen.writing._WORTH", 1)
-    monkeypatch.setattr("mnistry.pen.writing._cores", lambda: 3)
+    monkeypatch.setattr("mnistry.pen.writing.cores", lambda: 3)
     return started
 
 

@@ -3,6 +3,7 @@
 import csv
 import io
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from mnistry.errors import DataError
 from mnistry.files import open_file
 from mnistry.metrics import wilson_interval
 from mnistry.reader import Digit, Reader
+from mnistry.reading import read_files
 
 _EXPECTED = (
     "expected a folder with a folder for each digit (5/*.png), or a CSV with an image and its "
@@ -170,9 +172,18 @@ def correct(
         DataError: An image cannot be read.
     """
     answers = []
-    for number, each in enumerate(labelled, 1):
-        digits = reader.read(each.path, single=len(each.digits) == 1).digits
-        answers.append(Answer(each, digits))
-        if progress:
-            progress(number, len(labelled))
+    with ExitStack() as stack:
+        readings = {}
+        for single in (True, False):
+            paths = [each.path for each in labelled if (len(each.digits) == 1) == single]
+            readings[single] = stack.enter_context(
+                closing(read_files(reader, paths, single=single))
+            )
+        for number, each in enumerate(labelled, 1):
+            found = next(readings[len(each.digits) == 1])
+            if isinstance(found, DataError):
+                raise found
+            answers.append(Answer(each, found.digits))
+            if progress:
+                progress(number, len(labelled))
     return Correction(tuple(answers))

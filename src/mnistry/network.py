@@ -41,10 +41,17 @@ class OnnxNetwork:
 
     Its notes may give a temperature, by which its probabilities are calibrated (Guo and others,
     2017), and the least confidence that is worth an answer.
+
+    Attributes:
+        path: Where the file is; None for the one that comes with Mnistry.
+        classes: What the network tells apart.
+        temperature: See above; 1 for none.
+        min_confidence: 0..1.
     """
 
     def __init__(self, path: str | os.PathLike[str] | None, threads: int) -> None:
-        name = _SHIPPED if path is None else os.fspath(path)
+        self.path = None if path is None else os.fspath(path)
+        name = self.path or _SHIPPED
         content = shipped() if path is None else _content(path)
         self._session = _session(content, name, threads)
         notes = self._session.get_modelmeta().custom_metadata_map

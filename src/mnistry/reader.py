@@ -49,6 +49,22 @@ class Digit:
     line: int
     image: UInt8s
 
+    @classmethod
+    def of(
+        cls,
+        probabilities: Floats,
+        least: float,
+        box: tuple[int, int, int, int],
+        page: int,
+        line: int,
+        image: UInt8s,
+    ) -> "Digit":
+        """The digit that is most probable, its label left out where that is less than `least`."""
+        best = int(probabilities.argmax())
+        confidence = float(probabilities[best])
+        label = best if confidence >= least else None
+        return cls(label, confidence, probabilities, box, page, line, image)
+
     def __str__(self) -> str:
         """Its label, or "?"."""
         return "?" if self.label is None else str(self.label)
@@ -224,18 +240,14 @@ class Reader:
         line = 0
         for number, page in enumerate(pages):
             if single and not page.rows:  # nothing is no digit, whatever the network would say
-                nothing = np.zeros((SIZE, SIZE), np.uint8)
-                whole = (0, 0, page.shape[1], page.shape[0])
+                nothing, whole = np.zeros((SIZE, SIZE), np.uint8), (0, 0, *page.shape[::-1])
                 yield Digit(None, 0.0, np.zeros(10, np.float32), whole, number, line, nothing)
                 line += 1
             for _ in page.rows:
                 row = next(parted)
                 for seen in row:
-                    found = seen.found[:10]
-                    best = int(found.argmax())
-                    confidence = float(found[best])
-                    label = best if confidence >= self.min_confidence else None
-                    yield Digit(label, confidence, found, seen.piece.box, number, line, seen.image)
+                    least, found, box = self.min_confidence, seen.found[:10], seen.piece.box
+                    yield Digit.of(found, least, box, number, line, seen.image)
                 line += bool(row)
 
     def _seen(self, pieces: Sequence[Piece]) -> list[Seen]:
@@ -250,7 +262,7 @@ class Reader:
 class _Page:
     """A page's size, and the ink on it that may be digits."""
 
-    shape: tuple[int, ...]
+    shape: tuple[int, int]
     rows: list[list[Piece]]
 
 
@@ -260,7 +272,9 @@ def _find(source: "Picture", single: bool) -> list[_Page]:
     for grey in read_pages(source):
         if single:
             piece = find_one(grey)
-            pages.append(_Page(grey.shape, [[piece]] if piece else []))
+            rows = [[piece]] if piece else []
         else:
-            pages.append(_Page(grey.shape, find_rows(grey)))
+            rows = find_rows(grey)
+        height, width = grey.shape
+        pages.append(_Page((height, width), rows))
     return pages

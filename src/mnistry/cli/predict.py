@@ -3,8 +3,8 @@
 import os
 import stat
 import sys
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,7 +13,7 @@ import typer
 
 from mnistry.cli.answers import Answer, CsvRows, JsonLines, Output, Table
 from mnistry.cli.console import DataDir, Quiet, progress, say
-from mnistry.cli.inputs import find_images
+from mnistry.cli.inputs import Found, find_images
 from mnistry.cli.pictures import Pictures
 from mnistry.errors import DataError, UsageError
 
@@ -100,12 +100,11 @@ def predict(
     appear = (json or csv) and sys.stdout is not None and sys.stdout.isatty()
     try:
         with progress("reading", quiet or appear or len(files) < _MANY) as report:
-            for done, (name, error) in enumerate(files, 1):
+            for done, (name, found, source) in enumerate(network.read_all(files), 1):
                 try:
-                    if error:
-                        raise error
-                    answer, source = network.read(name)
-                    output.add(answer, pictures.add(answer, source))
+                    if isinstance(found, DataError):
+                        raise found
+                    output.add(found, pictures.add(found, source))
                 except DataError as problem:
                     failed = True
                     output.fail(name, problem)
@@ -147,29 +146,52 @@ class _Network:
         reader = Reader(run, min_confidence=least) if reads_digits(run) else None
         return cls(reader, run, least or 0.0, single)
 
-    def read(self, name: str) -> tuple[Answer, "Picture"]:
-        """What an image shows, and the image.
+    def read_all(
+        self, files: Sequence[Found]
+    ) -> Generator[tuple[str, Answer | DataError, "Picture"]]:
+        """What images show, or why they cannot be read; each with its name and the image."""
+        sources = [_openable(name) for name, _ in files]
+        known = [
+            (name, source)
+            for (name, error), source in zip(files, sources, strict=True)
+            if error is None
+        ]
+        with closing(self._read(known)) as answers:
+            for (name, error), source in zip(files, sources, strict=True):
+                yield name, error or next(answers), source
 
-        Raises:
-            DataError: It cannot be read.
-        """
+    def _read(self, images: Sequence[tuple[str, "str | bytes"]]) -> Generator[Answer | DataError]:
+        from mnistry.reading import read_files
+
+        if self.run is None:
+            assert self.reader is not None
+            sources = [source for _, source in images]
+            with closing(read_files(self.reader, sources, single=self.single)) as readings:
+                for (name, _), found in zip(images, readings, strict=True):
+                    yield found if isinstance(found, DataError) else Answer(name, found)
+            return
+        for name, source in images:
+            try:
+                yield self._read_by_run(name, source)
+            except DataError as error:
+                yield error
+
+    def _read_by_run(self, name: str, source: "str | bytes") -> Answer:
         from mnistry.picture import light_on_dark, read_picture
 
-        source = _openable(name)
-        if self.run is not None:
-            page = read_picture(source)
-            if page.shape == (28, 28):
-                if page.min() == page.max():
-                    raise DataError(f"{name}: is empty, all of one grey; expected a digit")
-                return self._take(name, light_on_dark(page)), source
-            if self.reader is None:
-                raise DataError(
-                    f"{name}: is {page.shape[1]} x {page.shape[0]} pixels, expected 28 x 28: on "
-                    f"larger images only digits are found, and {self.run.path} reads "
-                    f"{', '.join(self.run.classes):.60}; scale it, or leave out --run"
-                )
-        assert self.reader is not None
-        return Answer(name, self.reader.read(source, single=self.single)), source
+        assert self.run is not None
+        page = read_picture(source)
+        if page.shape == (28, 28):
+            if page.min() == page.max():
+                raise DataError(f"{name}: is empty, all of one grey; expected a digit")
+            return self._take(name, light_on_dark(page))
+        if self.reader is None:
+            raise DataError(
+                f"{name}: is {page.shape[1]} x {page.shape[0]} pixels, expected 28 x 28: on "
+                f"larger images only digits are found, and {self.run.path} reads "
+                f"{', '.join(self.run.classes):.60}; scale it, or leave out --run"
+            )
+        return Answer(name, self.reader.read(source, single=self.single))
 
     def tested(self, indices: list[int], data_dir: Path | None, quiet: bool) -> Iterator[Answer]:
         """What the run says of its test images with these numbers."""

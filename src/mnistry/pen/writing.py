@@ -1,16 +1,12 @@
 """Writes a set: its writers in chunks, each chunk from random numbers of its own.
 
 So it does not matter who writes which chunk, and when: worker processes do, one for each core.
-(Threads would gain nothing. Drawing is many small calls, and they hold the interpreter's lock.)
 """
 
 import os
-import subprocess
-import sys
-from collections.abc import Callable, Generator, Iterator
-from contextlib import ExitStack, closing, contextmanager, suppress
+from collections.abc import Callable, Generator
+from contextlib import closing
 from dataclasses import dataclass
-from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +18,7 @@ from mnistry.pen.ink import ink
 from mnistry.pen.letterforms import LETTERFORMS, OTHERS
 from mnistry.pen.others import write_others
 from mnistry.pen.settings import CLASSES, PenSet, What
+from mnistry.workers import cores, workers
 
 _CHUNK = 200  # writers
 _PART = 7_000  # images of them
@@ -149,15 +146,9 @@ def _rng(seed: int, *place: int) -> np.random.Generator:
 
 def _write_all(settings: PenSet, what: What, chunks: list[Chunk]) -> Generator[NDArray[np.uint8]]:
     """Each chunk's images, in order; what a worker does not deliver, this process writes."""
-    count = min(_cores(), len(chunks))
-    small = count < 2 or settings.train + settings.test < _WORTH
-    if small or not sys.executable or getattr(sys, "frozen", False):
-        count = 0  # a frozen or embedded program has no interpreter to start
-    with ExitStack() as stack:
-        streams: list[IO[bytes]] = []
-        with suppress(OSError):  # this process can do without
-            workers = [_worker(settings, what, number, count) for number in range(count)]
-            streams = [stack.enter_context(worker) for worker in workers]
+    is_much = settings.train + settings.test >= _WORTH
+    count = min(cores(), len(chunks)) if is_much else 0
+    with workers("mnistry.pen.worker", [what, str(settings)], count) as streams:
         for number, chunk in enumerate(chunks):
             size = len(chunk.labels) * SIZE * SIZE
             data = streams[number % count].read(size) if streams else b""
@@ -165,31 +156,3 @@ def _write_all(settings: PenSet, what: What, chunks: list[Chunk]) -> Generator[N
                 yield np.frombuffer(data, np.uint8).reshape(-1, SIZE, SIZE)
             else:
                 yield chunk.write()
-
-
-def _cores() -> int:
-    """Those that this process may use."""
-    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
-
-
-@contextmanager
-def _worker(settings: PenSet, what: What, number: int, count: int) -> Iterator[IO[bytes]]:
-    """Start a worker for the chunks `number`, `number` + `count`, ...: their images, a stream."""
-    arguments = [what, str(settings), str(number), str(count)]
-    environment = {
-        "OMP_NUM_THREADS": "1",
-        "OPENBLAS_NUM_THREADS": "1",
-        "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),  # the same Mnistry as here
-    }
-    with subprocess.Popen(
-        [sys.executable, "-P", "-m", "mnistry.pen.worker", *arguments],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        env=os.environ | environment,
-    ) as process:
-        try:
-            assert process.stdout is not None
-            yield process.stdout
-        finally:
-            process.kill()

@@ -1,0 +1,119 @@
+"""Tests of mnistry.reading: many files, read by many processes."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mnistry.errors import DataError
+from mnistry.pen.paper import write_sheet
+from mnistry.reader import Reader, Reading
+from mnistry.reading import read_files
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Eight sheets, and what is none, thirteen times over."""
+    folder = tmp_path_factory.mktemp("sheets")
+    names = [folder / f"{number}.png" for number in range(8)]
+    for number, name in enumerate(names[:-1]):
+        rows = ["27", "18"][: number % 3]
+        image = write_sheet(rows, seed=number).image if rows else np.full((40, 30), 255, np.uint8)
+        Image.fromarray(image).save(name)
+    names[-1].write_text("no\nimage")
+    return [*names, folder / "missing\n.png"] * 13
+
+
+@pytest.fixture
+def workers(monkeypatch: pytest.MonkeyPatch) -> list[subprocess.Popen[bytes]]:
+    """However few files there are, three workers read them; those that were started."""
+    started: list[subprocess.Popen[bytes]] = []
+
+    class Watched(subprocess.Popen):  # type: ignore[type-arg]
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            super().__init__(*args, **kwargs)
+            started.append(self)
+
+    monkeypatch.setattr("subprocess.Popen", Watched)
+    monkeypatch.setattr("mnistry.reading._WORTH", 1)
+    monkeypatch.setattr("mnistry.reading.cores", lambda: 3)
+    return started
+
+
+def plain(found: Reading | DataError) -> Any:
+    if isinstance(found, DataError):
+        return str(found)
+    return [
+        (d.label, d.confidence, d.probabilities.tolist(), d.box, d.page, d.line, d.image.tolist())
+        for d in found.digits
+    ]
+
+
+@pytest.mark.parametrize("single", [False, True])
+@pytest.mark.parametrize(
+    "trouble", ["none", "no interpreter", "embedded", "another program", "killed"]
+)
+def test_workers_read_the_same(
+    trouble: str,
+    single: bool,
+    files: list[Path],
+    workers: list[subprocess.Popen[bytes]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    if trouble == "no interpreter":
+        monkeypatch.setattr(sys, "executable", "/nowhere/python")
+    if trouble == "embedded":
+        monkeypatch.setattr(sys, "executable", None)
+    if trouble == "another program":
+        monkeypatch.setattr(sys, "executable", shutil.which("false"))
+    reader = Reader(min_confidence=0.9, threads=1)
+    alone = [plain(found) for found in reader.read_many(files, single=single)]
+    found = []
+    for each in read_files(reader, files, single=single):
+        if trouble == "killed" and not found:
+            workers[1].kill()
+        found.append(plain(each))
+    assert found == alone
+    assert len(workers) == (0 if trouble in ("no interpreter", "embedded") else 3)
+    assert all(worker.returncode is not None for worker in workers)
+
+
+def test_workers_read_with_the_same_file(
+    files: list[Path], workers: list[subprocess.Popen[bytes]], tmp_path: Path
+) -> None:
+    from mnistry.network import shipped
+
+    (tmp_path / "own.onnx").write_bytes(shipped())
+    reader = Reader(tmp_path / "own.onnx", threads=1)
+    (tmp_path / "own.onnx").unlink()  # so that no worker can start: this process reads it all
+    found = [plain(each) for each in read_files(reader, files)]
+    assert len(workers) == 3
+    assert found == [plain(each) for each in reader.read_many(files)]
+
+
+def test_what_is_no_file_is_read_here(
+    files: list[Path], workers: list[subprocess.Popen[bytes]]
+) -> None:
+    sources = [files[1].read_bytes(), files[2], write_sheet(["3"], seed=1).image]
+    assert len(list(read_files(Reader(threads=1), sources))) == 3
+    assert workers == []
+
+
+def test_few_files_are_read_here(files: list[Path]) -> None:
+    found = read_files(Reader(threads=1), files[:9])
+    assert sum(isinstance(each, DataError) for each in found) == 2
+
+
+def test_workers_end_when_nobody_listens(
+    files: list[Path], workers: list[subprocess.Popen[bytes]]
+) -> None:
+    readings = read_files(Reader(threads=1), files)
+    next(readings)
+    readings.close()
+    assert len(workers) == 3
+    assert all(worker.returncode is not None for worker in workers)

@@ -17,7 +17,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -33,6 +32,7 @@ from mnistry.page import find_one
 from mnistry.pen.paper import write_sheet
 from mnistry.picture import read_picture
 from mnistry.reader import Reader
+from mnistry.reading import read_files
 from mnistry.runfolder import WEIGHTS
 
 KINDS: dict[str, dict[str, Any]] = {
@@ -183,21 +183,19 @@ def speed(reader: Reader, paths: Sequence[Path]) -> None:
     command = [sys.executable, "-m", "mnistry", "predict", str(paths[0])]
     ended = [measure(command, Path.cwd(), os.environ, timeout=60) for _ in range(7)]
     wall = statistics.median(each.wall_seconds for each in ended)
-    print(f"| `mnistry predict one.png`, whole process | {wall:.2f} s |")
+    memory = statistics.median(each.peak_memory_mib for each in ended)
+    print(f"| `mnistry predict one.png`, whole process | {wall:.2f} s, {memory:.0f} MiB |")
     one = Reader(threads=1)
     crop = cv2.resize(read_picture(paths[0]), (100, 100))
     one.read(crop, single=True)
     times = [seconds(lambda: one.read(crop, single=True)) for _ in range(200)]
     print(f"| a crop of 100 x 100 pixels, in process | {1000 * statistics.median(times):.2f} ms |")
-    with ThreadPoolExecutor(machine.cores()) as pool:
-        taken = seconds(lambda: list(pool.map(lambda path: one.read(path, single=True), paths)))
-    print(
-        f"| crops from PNG files, {machine.cores()} threads | {len(paths) / taken:,.0f} a second |"
-    )
+    taken = seconds(lambda: list(read_files(reader, paths, single=True)))
+    print(f"| crops from PNG files | {len(paths) / taken:,.0f} a second |")
     with tempfile.TemporaryDirectory() as folder:
         path, cells = large_sheet(Path(folder), [find_one(read_picture(path)) for path in paths])
-        times = [seconds(lambda: reader.read(path)) for _ in range(3)]
         found = len(reader.read(path).digits)
+        times = [seconds(lambda: reader.read(path)) for _ in range(3)]
     print(
         f"| a grey PNG of 4,962 x 7,014 pixels, {cells:,} digits ({found:,} found) | "
         f"{statistics.median(times):.2f} s |"

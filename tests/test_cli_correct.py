@@ -58,6 +58,18 @@ def test_a_table_of_rows_of_digits(tmp_path: Path, mnistry: Mnistry) -> None:
     assert "Drawn" not in out
 
 
+def test_scans_of_real_handwriting(
+    swiss_dir: Path, tmp_path: Path, mnistry: Mnistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for writer in sorted(path for path in swiss_dir.iterdir() if path.is_dir())[:2]:
+        code, out, _ = mnistry("correct", writer, "--json", "--quiet")
+        found = json.loads(out)
+        assert code == 0
+        assert found["images"] == len(list(writer.glob("?/*")))
+        assert found["accuracy"] > 0.98  # the reader was taught on them
+
+
 @pytest.mark.slow
 def test_adapting(scans: Path, mnistry: Mnistry, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, few in (("_WRITTEN", 400), ("_OTHERS", 50), ("_PAIRS", 20)):

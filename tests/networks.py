@@ -1,8 +1,13 @@
 """Networks and recipes that several test files train, and how to compare what came out."""
 
 import dataclasses
+import json
+from pathlib import Path
 
+import numpy as np
+import onnx
 import torch
+from onnx import TensorProto, helper
 from torch import Tensor, nn
 
 import mnistry
@@ -87,3 +92,41 @@ NETWORKS: dict[str, Recipe] = {
 
 class Stop(Exception):  # noqa: N818
     pass
+
+
+def write_onnx(
+    path: Path,
+    notes: dict[str, str] | None = None,
+    *,
+    sides: tuple[int, int] = (28, 28),
+    takes: tuple[str, int] = ("images", TensorProto.UINT8),
+    gives: str = "probabilities",
+) -> Path:
+    """Writes a network that finds every image to be a 0 to 90%, and a 3 to 10%."""
+    answer = np.zeros(10, np.float32)
+    answer[[0, 3]] = 0.9, 0.1
+    nodes = [
+        helper.make_node("Cast", [takes[0]], ["float"], to=TensorProto.FLOAT),
+        helper.make_node("Flatten", ["float"], ["flat"]),
+        helper.make_node("MatMul", ["flat", "nothing"], ["none"]),
+        helper.make_node("Add", ["none", "answer"], [gives]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "fixed",
+        [helper.make_tensor_value_info(*takes, ["n", *sides])],
+        [helper.make_tensor_value_info(gives, TensorProto.FLOAT, ["n", 10])],
+        [
+            onnx.numpy_helper.from_array(
+                np.zeros((sides[0] * sides[1], 10), np.float32), "nothing"
+            ),
+            onnx.numpy_helper.from_array(answer, "answer"),
+        ],
+    )
+    opset = [helper.make_opsetid("", 17)]
+    model = helper.make_model(graph, opset_imports=opset, ir_version=8)
+    helper.set_model_props(
+        model, {"classes": json.dumps(list("0123456789"))} if notes is None else notes
+    )
+    path.write_bytes(model.SerializeToString())
+    return path

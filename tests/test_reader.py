@@ -227,10 +227,10 @@ def test_lines_text_and_dict() -> None:
     kept = json.loads(json.dumps(reading.to_dict()))
     assert kept["text"] == reading.text
     assert kept["digits"][1]["label"] is None
-    probabilities = [0.9013, *[0.01] * 9]
+    probabilities = [0.9012, *[0.0099] * 9]
     assert kept["digits"][3] == {
         "label": 0,
-        "confidence": 0.9013,
+        "confidence": 0.9012,
         "box": [1, 2, 3, 4],
         "page": 1,
         "line": 3,

@@ -14,6 +14,7 @@ from mnistry.errors import DataError
 from mnistry.pen.paper import write_sheet
 from mnistry.reader import Reader, Reading
 from mnistry.reading import read_files
+from networks import write_onnx
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +41,7 @@ def workers(monkeypatch: pytest.MonkeyPatch) -> list[subprocess.Popen[bytes]]:
             started.append(self)
 
     monkeypatch.setattr("subprocess.Popen", Watched)
-    monkeypatch.setattr("mnistry.reading._WORTH", 1)
+    monkeypatch.setattr("mnistry.reading._WORTH", 0)
     monkeypatch.setattr("mnistry.reading.cores", lambda: 3)
     return started
 
@@ -73,6 +74,8 @@ def test_workers_read_the_same(
         monkeypatch.setattr(sys, "executable", shutil.which("false"))
     reader = Reader(min_confidence=0.9, threads=1)
     alone = [plain(found) for found in reader.read_many(files, single=single)]
+    if trouble == "none":
+        monkeypatch.setattr(reader, "read_many", None)  # so that this process cannot
     found = []
     for each in read_files(reader, files, single=single):
         if trouble == "killed" and not found:
@@ -84,16 +87,31 @@ def test_workers_read_the_same(
 
 
 def test_workers_read_with_the_same_file(
-    files: list[Path], workers: list[subprocess.Popen[bytes]], tmp_path: Path
+    files: list[Path],
+    workers: list[subprocess.Popen[bytes]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from mnistry.network import shipped
-
-    (tmp_path / "own.onnx").write_bytes(shipped())
-    reader = Reader(tmp_path / "own.onnx", threads=1)
-    (tmp_path / "own.onnx").unlink()  # so that no worker can start: this process reads it all
-    found = [plain(each) for each in read_files(reader, files)]
+    reader = Reader(write_onnx(tmp_path / "own.onnx"), threads=1)
+    monkeypatch.setattr(reader, "read_many", None)
+    readings = list(read_files(reader, files, single=True))
+    labels = {d.label for r in readings if isinstance(r, Reading) for d in r.digits}
+    assert labels == {0, None}
     assert len(workers) == 3
-    assert found == [plain(each) for each in reader.read_many(files)]
+
+
+def test_names_of_every_kind(
+    workers: list[subprocess.Popen[bytes]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reader = Reader(threads=1)
+    monkeypatch.setattr(reader, "read_many", None)
+    names = ["a\0b.png", "\udcff.png", "ö\n.png", "", "d.png"]
+    monkeypatch.chdir(tmp_path)
+    Image.fromarray(write_sheet(["3"], seed=1).image).save("d.png")
+    *errors, last = read_files(reader, names)
+    assert [type(error) for error in errors] == [DataError] * 4
+    assert isinstance(last, Reading)
+    assert len(last.digits) == 1
 
 
 def test_what_is_no_file_is_read_here(
@@ -104,9 +122,13 @@ def test_what_is_no_file_is_read_here(
     assert workers == []
 
 
-def test_few_files_are_read_here(files: list[Path]) -> None:
+def test_few_files_are_read_here(
+    files: list[Path], workers: list[subprocess.Popen[bytes]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mnistry.reading._WORTH", 1.0)
     found = read_files(Reader(threads=1), files[:9])
     assert sum(isinstance(each, DataError) for each in found) == 2
+    assert workers == []
 
 
 def test_workers_end_when_nobody_listens(

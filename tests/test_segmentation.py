@@ -26,7 +26,7 @@ def two(x: int = 0) -> Piece:
 
 
 def labels(row: list[Seen]) -> list[int]:
-    return [int(each.found.argmax()) for each in row]
+    return [int(each.probabilities.argmax()) for each in row]
 
 
 def test_what_is_sure_stays_as_it_is() -> None:
@@ -70,3 +70,13 @@ def test_a_digit_in_two_pieces_is_joined() -> None:
     others = [seen(p, 0 if p.box[2] == 20 else None) for p in ways.unseen]
     (digit,) = ways.best(others)
     assert digit.piece.box == (0, 0, 20, 40)
+
+
+def test_rows_are_seen_alike_from_both_sides() -> None:
+    row = [seen(bar(0), 1), seen(bar(12), 1), seen(bar(24), None)]
+    mirrored = [seen(bar(32 - 8 - s.piece.box[0]), None if s is row[2] else 1) for s in row[::-1]]
+
+    def unseen(row: list[Seen]) -> list[int]:
+        return sorted(piece.box[2] for piece in Ways(row).unseen)
+
+    assert unseen(row) == unseen(mirrored) == [20, 32]

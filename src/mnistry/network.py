@@ -1,6 +1,7 @@
 """The network that reads: in an ONNX file, as `mnistry export` writes it, without PyTorch."""
 
 import json
+import math
 import os
 from collections.abc import Sequence
 from importlib import resources
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from mnistry.calibration import at_temperature
 from mnistry.errors import ModelError
 from mnistry.files import open_file
+from mnistry.normalise import SIZE
 
 _SHIPPED = "reader.onnx"
 _BATCH = 512  # images at a time
@@ -59,19 +61,33 @@ class OnnxNetwork:
             self.classes: tuple[str, ...] = tuple(map(str, json.loads(notes["classes"])))
             self.temperature = float(notes.get("temperature", "1"))
             self.min_confidence = float(notes.get("min_confidence", "0"))
+            if not (0 < self.temperature < math.inf and 0 <= self.min_confidence <= 1):
+                raise ValueError(
+                    f"temperature {self.temperature}, min_confidence {self.min_confidence}"
+                )
         except (KeyError, ValueError, TypeError) as error:
             raise ModelError(
                 f"{name}: {_expected(f'no notes that can be read ({error})')}"
             ) from error
+        try:
+            shape = self._run(np.zeros((1, SIZE, SIZE), np.uint8)).shape
+        except Exception as error:  # onnxruntime has kinds of its own
+            raise ModelError(f"{name}: {_expected('a network for other images')}") from error
+        if shape != (1, len(self.classes)):
+            found = f"{len(self.classes)} classes, and gives numbers of shape {shape} for an image"
+            raise ModelError(f"{name}: {_expected(found)}")
 
     def predict(self, images: UInt8s) -> Floats:
         """Gives (n, classes) probabilities for (n, 28, 28) uint8 images, 0 ground to 255 ink."""
         parts = [
-            self._session.run(["probabilities"], {"images": images[start : start + _BATCH]})[0]
-            for start in range(0, len(images), _BATCH)
+            self._run(images[start : start + _BATCH]) for start in range(0, len(images), _BATCH)
         ]
         found = np.concatenate([np.empty((0, len(self.classes)), np.float32), *parts])
         return at_temperature(found, self.temperature)
+
+    def _run(self, images: UInt8s) -> Floats:
+        found: Floats = self._session.run(["probabilities"], {"images": images})[0]
+        return found
 
 
 def shipped() -> bytes:

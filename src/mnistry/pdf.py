@@ -5,7 +5,6 @@ Few bytes of PDF can keep PDFium busy for ever, fill the memory or crash it. A p
 
 import importlib.util
 import math
-import os
 import shutil
 import signal
 import subprocess
@@ -15,6 +14,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from mnistry.errors import DataError, DependencyError
+from mnistry.workers import start
 
 if TYPE_CHECKING:  # the process that draws does without numpy: it starts in half the time
     import numpy as np
@@ -74,15 +74,7 @@ def draw_pages(stream: BinaryIO, name: str, most: int) -> "Generator[NDArray[np.
 def _drawer(name: str) -> subprocess.Popen[bytes]:
     """Starts the process that draws: `main` of this module."""
     try:
-        if not sys.executable or getattr(sys, "frozen", False):
-            raise OSError("this program has no Python interpreter to start")
-        return subprocess.Popen(
-            [sys.executable, "-P", "-m", "mnistry.pdf", str(SECONDS)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-        )
+        return start("mnistry.pdf", [str(SECONDS)])
     except OSError as error:
         raise DataError(
             f"{name}: is a PDF, and the process that draws it cannot be started ({error}); "

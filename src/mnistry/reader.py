@@ -1,5 +1,6 @@
 """Reads digits from any image: page, normalise, ONNX Runtime, calibrated confidence."""
 
+import math
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -59,10 +60,10 @@ class Digit:
         line: int,
         image: UInt8s,
     ) -> "Digit":
-        """The digit that is most probable, its label left out where that is less than `least`."""
+        """The most probable digit; without a label where that is 0, or less than `least`."""
         best = int(probabilities.argmax())
         confidence = float(probabilities[best])
-        label = best if confidence >= least else None
+        label = best if 0 < confidence >= least else None
         return cls(label, confidence, probabilities, box, page, line, image)
 
     def __str__(self) -> str:
@@ -70,14 +71,14 @@ class Digit:
         return "?" if self.label is None else str(self.label)
 
     def to_dict(self) -> dict[str, Any]:
-        """What JSON can hold of it; without the image."""
+        """What JSON can hold of it, numbers rounded down; without the image."""
         return {
             "label": self.label,
-            "confidence": round(self.confidence, 4),
+            "confidence": _down(self.confidence),
             "box": list(self.box),
             "page": self.page,
             "line": self.line,
-            "probabilities": [round(p, 4) for p in self.probabilities.tolist()],
+            "probabilities": [_down(p) for p in self.probabilities.tolist()],
         }
 
 
@@ -165,6 +166,8 @@ class Reader:
 
         Raises:
             DataError: It is no image, or a damaged one.
+            UsageError: It is nothing that could be one, as an array of another shape.
+            DependencyError: It is a PDF, and pypdfium2 is not installed.
         """
         (reading,) = self._answers([_find(source, single)], single)
         return reading
@@ -180,6 +183,9 @@ class Reader:
 
         Yields:
             In their order, what was read from each; or why it cannot be read.
+
+        Raises:
+            UsageError, DependencyError: As `read`, at the first such source.
         """
         waiting: list[list[_Page] | DataError] = []
         digits = 0
@@ -230,7 +236,7 @@ class Reader:
             ways = [Ways(row) for row in seen]
             others = iter(self._seen([piece for way in ways for piece in way.unseen]))
             seen = [way.best([next(others) for _ in way.unseen]) for way in ways]
-            seen = [[s for s in row if s.found[10:].sum() < _DROPPED] for row in seen]
+            seen = [[s for s in row if s.probabilities[10:].sum() < _DROPPED] for row in seen]
         parted = iter(seen)
         return [Reading(tuple(self._digits(pages, parted, single))) for pages in images]
 
@@ -241,12 +247,12 @@ class Reader:
         for number, page in enumerate(pages):
             if single and not page.rows:  # nothing is no digit, whatever the network would say
                 nothing, whole = np.zeros((SIZE, SIZE), np.uint8), (0, 0, *page.shape[::-1])
-                yield Digit(None, 0.0, np.zeros(10, np.float32), whole, number, line, nothing)
+                yield Digit.of(np.zeros(10, np.float32), 0.0, whole, number, line, nothing)
                 line += 1
             for _ in page.rows:
                 row = next(parted)
                 for seen in row:
-                    least, found, box = self.min_confidence, seen.found[:10], seen.piece.box
+                    least, found, box = self.min_confidence, seen.probabilities[:10], seen.piece.box
                     yield Digit.of(found, least, box, number, line, seen.image)
                 line += bool(row)
 
@@ -278,3 +284,8 @@ def _find(source: "Picture", single: bool) -> list[_Page]:
         height, width = grey.shape
         pages.append(_Page((height, width), rows))
     return pages
+
+
+def _down(probability: float) -> float:
+    """To four places, and never up to 1, or to a confidence that would have been enough."""
+    return math.floor(probability * 10_000) / 10_000

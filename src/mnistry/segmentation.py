@@ -25,13 +25,13 @@ class Seen:
 
     piece: Piece
     image: UInt8s
-    found: Floats
+    probabilities: Floats
 
     @property
     def is_doubtful(self) -> bool:
         """Whether it may be a part of a digit, or several."""
         _, _, wide, tall = self.piece.box
-        return float(self.found[:10].max()) < _SURE or wide > _TOO_WIDE * tall
+        return float(self.probabilities[:10].max()) < _SURE or wide > _TOO_WIDE * tall
 
 
 class Ways:
@@ -51,13 +51,13 @@ class Ways:
         for start in range(len(atoms)):
             for stop in range(start + 1, len(atoms) + 1):
                 parts = [piece for piece, _ in atoms[start:stop]]
-                if stop > start + 1:
-                    if not any(doubtful for _, doubtful in atoms[start:stop]):
-                        break
-                    if not may_be_one(parts, height):
-                        break
+                if len(parts) > 1 and not may_be_one(parts, height):
+                    break
+                is_doubtful = any(doubtful for _, doubtful in atoms[start:stop])
+                if not is_doubtful or (start, stop) in known:
+                    continue
                 both = join(parts)
-                if (start, stop) not in known and both.box[3] >= _LOW * height:
+                if both.box[3] >= _LOW * height:
                     self.unseen.append(both)
                     self._choices.append((start, stop, None))
         self._count = len(atoms)
@@ -72,10 +72,10 @@ class Ways:
         choices = []
         for start, stop, whole in self._choices:
             seen = whole or next(waiting)
-            chance = float(seen.found[:10].max())
+            chance = float(seen.probabilities[:10].max())
             if whole:
                 digits = max(1.0, 1.5 * seen.piece.box[2] / seen.piece.box[3])  # as many would fit
-                chance = max(chance, (_NONE * float(seen.found[10:].sum())) ** digits)
+                chance = max(chance, (_NONE * float(seen.probabilities[10:].sum())) ** digits)
             choices.append((start, stop, math.log(max(1e-9, _ONE_MORE * chance)), seen))
         score = [0.0, *[-math.inf] * self._count]
         last: list[tuple[int, Seen] | None] = [None] * (self._count + 1)

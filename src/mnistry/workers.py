@@ -1,4 +1,4 @@
-"""Processes of this program's own that share out work, one for each core.
+"""Processes of this program's own: to share out work, one for each core, or to be ended.
 
 Threads gain nothing where the work is many small calls, which hold the interpreter's lock. A worker
 is a module that is run with its number and how many there are; it says what it did on its standard
@@ -8,7 +8,7 @@ output. Where none can be started, or one ends early, this process does the work
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from typing import IO
 
@@ -16,6 +16,34 @@ from typing import IO
 def cores() -> int:
     """How many cores this process may use."""
     return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+
+
+def start(
+    module: str, arguments: Sequence[str], environment: Mapping[str, str] | None = None
+) -> subprocess.Popen[bytes]:
+    """Start a process of this program: `python -m module ARGUMENTS`, its input and output pipes.
+
+    Args:
+        module: Of the same Mnistry as here, or of whatever else can be imported here.
+        arguments: What follows it.
+        environment: Variables beside or in place of this process's.
+
+    Raises:
+        OSError: It cannot be started; a frozen or embedded program has no interpreter.
+    """
+    if not sys.executable or getattr(sys, "frozen", False):
+        raise OSError("this program has no Python interpreter to start")
+    return subprocess.Popen(
+        [sys.executable, "-P", "-m", module, *arguments],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env={
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+            **(environment or {}),
+        },
+    )
 
 
 @contextmanager
@@ -33,14 +61,12 @@ def workers(
     Yields:
         What each says, a stream; none where they cannot be started.
     """
-    if count < 2 or not sys.executable or getattr(sys, "frozen", False):
-        count = 0  # a frozen or embedded program has no interpreter to start
     with ExitStack() as stack:
         streams: list[IO[bytes]] = []
         with suppress(OSError):
             started = [
                 stack.enter_context(_worker(module, [*arguments, str(number), str(count)]))
-                for number in range(count)
+                for number in range(count if count > 1 else 0)
             ]
             streams = [_output(process, given) for process in started]
         yield streams
@@ -48,18 +74,8 @@ def workers(
 
 @contextmanager
 def _worker(module: str, arguments: Sequence[str]) -> Iterator[subprocess.Popen[bytes]]:
-    environment = {
-        "OMP_NUM_THREADS": "1",
-        "OPENBLAS_NUM_THREADS": "1",
-        "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),  # the same Mnistry as here
-    }
-    with subprocess.Popen(
-        [sys.executable, "-P", "-m", module, *arguments],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        env=os.environ | environment,
-    ) as process:
+    one_core = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    with start(module, arguments, one_core) as process:
         try:
             yield process
         finally:

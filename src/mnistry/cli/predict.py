@@ -214,11 +214,8 @@ class _Network:
         from mnistry.reader import Digit, Reading
 
         assert self.run is not None
-        probabilities = self.run.predict(image)[0]
-        best = int(probabilities.argmax())
-        confidence = float(probabilities[best])
-        label = best if confidence >= self.least else None
-        digit = Digit(label, confidence, probabilities, (0, 0, 28, 28), 0, 0, image)
+        found = self.run.predict(image)[0]
+        digit = Digit.of(found, self.least, (0, 0, 28, 28), 0, 0, image)
         return Answer(name, Reading((digit,)), self.run.classes, is_page=False, truth=truth)
 
 

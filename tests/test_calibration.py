@@ -63,6 +63,9 @@ def test_the_least_confidence_keeps_the_share_of_wrong_answers() -> None:
     assert (labels != y_pred)[confidence >= least - 0.02].mean() > 0.02
     assert least_confidence([1], [0], [0.9], wrong=0.0) == 1
     assert least_confidence([1, 1], [1, 1], [0.9, 0.3], wrong=0.0) == 0.3
+    # of those as sure as each other, all are answered
+    assert least_confidence([1, 1], [1, 0], [0.9, 0.9], wrong=0.0) == 1
+    assert least_confidence([1, 1, 1], [1, 1, 0], [0.95, 0.9, 0.9], wrong=0.0) == 0.95
 
 
 @pytest.mark.parametrize(
@@ -72,3 +75,9 @@ def test_the_least_confidence_keeps_the_share_of_wrong_answers() -> None:
 def test_what_cannot_be_is_refused(y_true, y_pred, confidence, bins) -> None:
     with pytest.raises(UsageError, match="expected"):
         calibration_error(y_true, y_pred, confidence, bins)
+
+
+def test_nothing_has_no_least_confidence() -> None:
+    for y_pred, confidence in (([], []), ([1], [0.5, 0.6])):
+        with pytest.raises(UsageError, match="expected"):
+            least_confidence(y_pred, y_pred, confidence, wrong=0.1)

@@ -70,6 +70,30 @@ def test_scans_of_real_handwriting(
         assert found["accuracy"] > 0.98  # the reader was taught on them
 
 
+def test_a_label_longer_than_what_was_read(tmp_path: Path, mnistry: Mnistry) -> None:
+    sheet = write_sheet(["31415"], seed=0, light=0, noise=0)
+    Image.fromarray(sheet.image).save(tmp_path / "a.png")
+    (tmp_path / "labels.csv").write_text("a.png,314159\n")
+    for name in ("mistakes.png", "mistakes-2.png"):  # nothing is overwritten
+        code, out, err = mnistry("correct", tmp_path / "labels.csv", "--out", tmp_path)
+        assert (code, err) == (0, "")
+        assert "accuracy 0.00% of the images" in out
+        assert f"Drawn: {tmp_path / name}" in out
+        assert (tmp_path / name).exists()
+
+
+def test_images_that_cannot_be_read(scans: Path, mnistry: Mnistry) -> None:
+    (scans / "3" / "bad.png").write_text("no image")
+    (scans / "3" / "Thumbs.db").write_text("no image either")
+    code, out, err = mnistry("correct", scans, "--min-confidence", "1")
+    assert code == 3
+    assert out.startswith("40 images, 40 not read right")
+    assert "accuracy 0.00% of the images" in out
+    assert "not sure 100.00%" in out
+    assert err.count("\n") == 1
+    assert "bad.png: is no readable image" in err
+
+
 @pytest.mark.slow
 def test_adapting(scans: Path, mnistry: Mnistry, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, few in (("_WRITTEN", 400), ("_OTHERS", 50), ("_PAIRS", 20)):

@@ -122,6 +122,19 @@ def test_what_was_not_found_is_no_example() -> None:
     assert [a.labelled.path.name for a in found.mistakes] == ["a", "b"]
 
 
-def test_an_image_that_cannot_be_read(tmp_path: Path) -> None:
+def test_blank_paper_is_no_example(tmp_path: Path) -> None:
+    Image.new("L", (40, 40), 255).save(tmp_path / "blank.png")
+    found = correct(Reader(Counter()), [Labelled(tmp_path / "blank.png", "1")])
+    assert found.accuracy == 0
+    assert found.examples()[0].shape == (0, 28, 28)
+
+
+def test_images_that_cannot_be_read(tmp_path: Path) -> None:
+    gone = Labelled(tmp_path / "gone.png", "1")
+    found = correct(Reader(Counter()), [gone, Labelled(scan(tmp_path / "1.png", 5), "1"), gone])
+    assert len(found.answers) == 1
+    assert found.accuracy == 1
+    assert ["No such file" in str(error) for error in found.unread] == [True, True]
+    assert found.to_dict()["unread"] == [str(error) for error in found.unread]
     with pytest.raises(DataError, match="No such file"):
-        correct(Reader(Counter()), [Labelled(tmp_path / "gone.png", "1")])
+        correct(Reader(Counter()), [gone])

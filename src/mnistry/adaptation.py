@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from mnistry.dataset import Dataset, DataSplits
-from mnistry.errors import DependencyError, UsageError
+from mnistry.errors import DependencyError, ModelError, UsageError
 from mnistry.export import check_free, export_run
 from mnistry.model import BatchNormLayer, build
 from mnistry.network import OnnxNetwork, shipped
@@ -66,7 +66,8 @@ def adapt(
     """Adapt the reader that comes with Mnistry, and write it as a file of its own.
 
     What is gained is measured by cross-validation: the examples are dealt into three parts, and
-    each is read by a reader that was adapted to the two others. What is written is adapted to all.
+    each is read by a reader that was adapted to the two others. What is written is adapted to all;
+    it keeps the temperature and the least confidence of the reader that it comes from.
 
     Args:
         images: (n, 28, 28) uint8 digits as `Digit.image` holds them; at least 20.
@@ -78,13 +79,10 @@ def adapt(
     Raises:
         UsageError: There are too few examples, or there is something at that place already.
         StorageError: The file cannot be written.
+        DependencyError: onnx or onnxscript is not installed.
     """
     place = Path(path)
-    check_free(place)
-    if len(images) < LEAST:
-        raise UsageError(
-            f"there are {len(images)} labelled digits, expected {LEAST} or more to adapt to"
-        )
+    check_adaptable(len(images), place)
     base = OnnxNetwork(None, threads=0)
     digits, _ = write(PenSet(_WRITTEN, 1, 800, seed=seed))
     others, _ = write(PenSet(_OTHERS, 1, 400, seed=seed), what="others")
@@ -124,6 +122,15 @@ def adapt(
     return Adaptation(place, len(images), float(before), right / len(images))
 
 
+def check_adaptable(digits: int, path: Path) -> None:
+    """Raises `UsageError` where there are too few digits, or something at that place already."""
+    check_free(path)
+    if digits < LEAST:
+        raise UsageError(
+            f"there are {digits} labelled digits, expected {LEAST} or more to adapt to"
+        )
+
+
 def load_network(content: bytes, images: UInt8s) -> nn.Module:
     """The shipped reader as a network that can be trained on.
 
@@ -136,6 +143,7 @@ def load_network(content: bytes, images: UInt8s) -> nn.Module:
 
     Raises:
         DependencyError: onnx is not installed.
+        ModelError: The file lacks weights.
     """
     try:
         import onnx
@@ -161,6 +169,8 @@ def load_network(content: bytes, images: UInt8s) -> nn.Module:
                     "weight": (variance + layer.eps).sqrt(),
                     "bias": mean + weights[f"{before}.kernel_bias"],
                 }
+            if missing := dict(layer.named_parameters()).keys() - known.keys():
+                raise ModelError(f"the file has no {name}.{min(missing)}; expected a reader's")
             layer.load_state_dict(own | known)
             x, before = layer(x), name
     return network

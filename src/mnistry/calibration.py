@@ -80,13 +80,9 @@ def calibration_error(
     Raises:
         UsageError: They are empty, or not of one length; there are no bins.
     """
-    right = np.asarray(y_true) == np.asarray(y_pred)
-    sure = np.asarray(confidence, np.float64)
-    if right.ndim != 1 or right.shape != sure.shape or not right.size or bins < 1:
-        raise UsageError(
-            f"y_true, y_pred and confidence give {right.shape} and {sure.shape}, bins is {bins}; "
-            "expected (n,) of each, n and bins at least 1"
-        )
+    right, sure = _compared(y_true, y_pred, confidence)
+    if bins < 1:
+        raise UsageError(f"bins: are {bins}, expected at least 1")
     order = sure.argsort(kind="stable")
     parts = np.array_split(order, min(bins, len(order)))
     apart = [abs(right[part].mean() - sure[part].mean()) * len(part) for part in parts]
@@ -109,9 +105,27 @@ def least_confidence(
 
     Returns:
         The lowest such confidence of those given; 1 if there is none.
+
+    Raises:
+        UsageError: The arrays are empty, or of different lengths.
     """
-    sure = np.asarray(confidence, np.float64)
+    right, sure = _compared(y_true, y_pred, confidence)
     order = (-sure).argsort(kind="stable")
-    errors = np.cumsum((np.asarray(y_true) != np.asarray(y_pred))[order])
-    enough = np.flatnonzero(errors <= wrong * np.arange(1, len(order) + 1))
+    errors = np.cumsum(~right[order])
+    is_last = np.append(np.diff(sure[order]) != 0, True)  # what is as sure is answered, too
+    enough = np.flatnonzero((errors <= wrong * np.arange(1, len(order) + 1)) & is_last)
     return float(sure[order[enough[-1]]]) if len(enough) else 1.0
+
+
+def _compared(
+    y_true: ArrayLike, y_pred: ArrayLike, confidence: ArrayLike
+) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
+    """Which answers are right, and how sure each is."""
+    right = np.asarray(y_true) == np.asarray(y_pred)
+    sure = np.asarray(confidence, np.float64)
+    if right.ndim != 1 or right.shape != sure.shape or not right.size:
+        raise UsageError(
+            f"y_true, y_pred and confidence give {right.shape} and {sure.shape}; expected (n,) of "
+            "each, n at least 1"
+        )
+    return right, sure

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnistry.errors import DataError
-from mnistry.files import open_file
+from mnistry.files import is_image, open_file
 from mnistry.metrics import wilson_interval
 from mnistry.reader import Digit, Reader
 from mnistry.reading import read_files
@@ -61,6 +61,7 @@ class Correction:
     """What a reader made of all labelled images."""
 
     answers: tuple[Answer, ...]
+    unread: tuple[DataError, ...] = ()
 
     @property
     def accuracy(self) -> float:
@@ -86,13 +87,15 @@ class Correction:
     def examples(self) -> tuple[UInt8s, UInt8s]:
         """All digits whose label is known: (n, 28, 28) uint8 images and (n,) uint8 labels.
 
-        Where an image has several digits, those of images where as many were found as there are.
+        Where an image has several digits, those of images where as many were found as there are;
+        blank images are none.
         """
         known = [
             (digit.image, int(label))
             for answer in self.answers
             if len(answer.digits) == len(answer.labelled.digits)
             for digit, label in zip(answer.digits, answer.labelled.digits, strict=True)
+            if digit.image.any()
         ]
         images = np.array([image for image, _ in known], np.uint8).reshape(-1, 28, 28)
         return images, np.array([label for _, label in known], np.uint8)
@@ -104,6 +107,7 @@ class Correction:
             "accuracy": self.accuracy,
             "accuracy_interval_95": list(self.interval),
             "unsure": self.unsure,
+            "unread": [str(error) for error in self.unread],
             "mistakes": [
                 {"image": str(a.labelled.path), "label": a.labelled.digits, "text": a.text}
                 for a in self.mistakes
@@ -115,7 +119,8 @@ def read_labels(source: Path) -> list[Labelled]:
     """Read which digits are on which images.
 
     Args:
-        source: A folder with a folder for each digit, of images of one such digit; or a CSV file,
+        source: A folder with a folder for each digit, of images of one such digit, other files
+            being passed over; or a CSV file,
             in each row an image, its path as seen from the file, and its digits; with or without
             a row of headings.
 
@@ -129,7 +134,7 @@ def read_labels(source: Path) -> list[Labelled]:
             for folder in folders
             if len(folder.name) == 1 and folder.name in "0123456789"
             for path in sorted(folder.iterdir())
-            if path.is_file() and not path.name.startswith(".")
+            if is_image(path) and path.is_file()
         ]
     else:
         found = _read_table(source)
@@ -169,9 +174,9 @@ def correct(
         progress: Is told how many, of how many, have been read.
 
     Raises:
-        DataError: An image cannot be read.
+        DataError: Not one image can be read.
     """
-    answers = []
+    answers, unread = [], []
     with ExitStack() as stack:
         readings = {}
         for single in (True, False):
@@ -182,8 +187,11 @@ def correct(
         for number, each in enumerate(labelled, 1):
             found = next(readings[len(each.digits) == 1])
             if isinstance(found, DataError):
-                raise found
-            answers.append(Answer(each, found.digits))
+                unread.append(found)
+            else:
+                answers.append(Answer(each, found.digits))
             if progress:
                 progress(number, len(labelled))
-    return Correction(tuple(answers))
+    if not answers:
+        raise unread[0]
+    return Correction(tuple(answers), tuple(unread))

@@ -1,4 +1,4 @@
-"""Writing a file so that whoever reads it sees it whole or not at all; opening one to read."""
+"""Files: written so that whoever reads one sees it whole or not at all, opened, told by name."""
 
 import errno
 import os
@@ -10,6 +10,17 @@ from typing import BinaryIO
 from mnistry.errors import StorageError
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+# What is not read but is an image, as a phone's HEIC, is no reason to be passed over in silence.
+_IMAGES = (
+    *(".png", ".jpg", ".jpeg", ".jfif", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".pdf"),
+    *(".pbm", ".pgm", ".ppm", ".pnm", ".heic", ".heif"),
+)
+
+
+def is_image(path: str | os.PathLike[str]) -> bool:
+    """Tell by its name; hidden files are none: some systems put one beside each image."""
+    name = os.path.basename(os.fspath(path))
+    return name.lower().endswith(_IMAGES) and not name.startswith(".")
 
 
 def open_file(path: str | os.PathLike[str]) -> BinaryIO:

@@ -15,8 +15,9 @@ from mnistry.cli.console import (
     say,
     say_json,
     table,
+    tell,
 )
-from mnistry.errors import UsageError
+from mnistry.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     from mnistry.adaptation import Adaptation
@@ -38,6 +39,10 @@ def correct(
         Path | None,
         typer.Option(readable=False, metavar="ONNX", help="Read with another reader's file."),
     ] = None,
+    min_confidence: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, metavar="X", help="Answer ? where it is less sure than X."),
+    ] = None,
     out: Annotated[
         Path, typer.Option(readable=False, help="The folder for the picture of the mistakes.")
     ] = Path("."),
@@ -54,7 +59,8 @@ def correct(
 
     LABELS is a folder with a folder for each digit (scans/5/*.png), or a CSV file with an image and
     its digits in each row (a.png,5989). With --adapt the reader is taught your handwriting, and
-    what that gains is measured on images that were kept out.
+    what that gains is measured on images that were kept out. An image is right where all its
+    digits are; one that cannot be read is reported, and the exit code is then 3.
 
     \b
     mnistry correct scans
@@ -71,24 +77,32 @@ def correct(
             "reader that comes with Mnistry"
         )
     labelled = read_labels(labels)
+    if adapt:  # what cannot be is said before all is read
+        from mnistry.adaptation import check_adaptable
+
+        check_adaptable(sum(len(each.digits) for each in labelled), adapt)
     with progress("reading", quiet) as report:
-        found = read_all(Reader(reader), labelled, report)
+        found = read_all(Reader(reader, min_confidence=min_confidence), labelled, report)
     picture = _draw_mistakes(found, out)
+    if not json:
+        _say_all(found)
+        if picture:
+            say(f"\nDrawn: {one_line(str(picture))}")
+    for error in found.unread:
+        tell(one_line(f"mnistry: {error}"))
     adapted = None if adapt is None else _adapt(found, adapt, quiet)
     if json:
         record = found.to_dict() | {"picture": None if picture is None else str(picture)}
         say_json(record | {"adapted": None if adapted is None else _record(adapted)})
-        return
-    _say_all(found)
-    if picture:
-        say(f"\nDrawn: {one_line(str(picture))}")
-    if adapted:
+    elif adapted:
         say(
             f"\nadapted to {adapted.examples:,} digits: {percent(adapted.before)} of them read "
             f"right before, {percent(adapted.after)} after, each by a reader that had not seen it\n"
             f"written: {one_line(str(adapted.path))}; use it with: "
             f"mnistry predict IMAGE --reader {one_line(str(adapted.path))}"
         )
+    if found.unread:
+        raise typer.Exit(DataError.exit_code)
 
 
 def _say_all(found: "Correction") -> None:
@@ -96,7 +110,10 @@ def _say_all(found: "Correction") -> None:
     mistakes = found.mistakes
     images = "1 image" if len(found.answers) == 1 else f"{len(found.answers):,} images"
     say(f"{images}, {len(mistakes):,} not read right")
-    say(f"accuracy {percent(found.accuracy)} (95% interval {percent(low)} to {percent(high)})")
+    say(
+        f"accuracy {percent(found.accuracy)} of the images (95% interval {percent(low)} to "
+        f"{percent(high)})"
+    )
     say(f"not sure {percent(found.unsure)}")
     if mistakes:
         rows = [
@@ -113,24 +130,23 @@ def _draw_mistakes(found: "Correction", folder: Path) -> Path | None:
     """Draws what was not read right, each above what it is and what it was read as."""
     from mnistry.draw.seen import Group, Tile, draw_seen
 
-    groups = [
-        Group(
-            str(answer.labelled.path),
-            [
-                [
-                    Tile(digit.image, str(digit), f"not {label}", digit.label is not None)
-                    for digit, label in zip(answer.digits, answer.labelled.digits, strict=False)
-                    if str(digit) != label
-                ]
-            ],
-        )
-        for answer in found.mistakes
-        if answer.digits
-    ]
+    groups = []
+    for answer in found.mistakes:
+        digits, labels = answer.digits, answer.labelled.digits
+        name = str(answer.labelled.path)
+        if len(digits) == len(labels):
+            wrong = [(d, f"not {x}") for d, x in zip(digits, labels, strict=True) if str(d) != x]
+        else:  # which digit is which nobody knows
+            wrong, name = [(d, "") for d in digits], f"{name}: not {labels}"
+        tiles = [Tile(d.image, str(d), note, d.label is not None) for d, note in wrong]
+        groups.append(Group(name, [tiles] if tiles else []))
     if not groups:
         return None
     make_folder(folder)
-    picture = folder / "mistakes.png"
+    picture, number = folder / "mistakes.png", 1
+    while picture.exists():
+        number += 1
+        picture = folder / f"mistakes-{number}.png"
     draw_seen(groups, picture)
     return picture
 

@@ -5,12 +5,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from mnistry.errors import DataError
-
-# What is not read but is an image, as a phone's HEIC, is no reason to be passed over in silence.
-SUFFIXES = (
-    *(".png", ".jpg", ".jpeg", ".jfif", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".pdf"),
-    *(".pbm", ".pgm", ".ppm", ".pnm", ".heic", ".heif"),
-)
+from mnistry.files import is_image
 
 Found = tuple[str, DataError | None]
 """A file; or what was named, and why there is none."""
@@ -60,7 +55,7 @@ def _fitting(name: str, places: set[str]) -> Iterator[Found]:
     for path in sorted(glob.glob(name, recursive=True)):
         if os.path.isdir(path):
             found.update(_walk(path, places))
-        elif _is_image(path) and real_path(os.path.dirname(path)) not in places:
+        elif is_image(path) and real_path(os.path.dirname(path)) not in places:
             found[path] = None
     yield from found.items()
     if not found:
@@ -79,13 +74,8 @@ def _walk(folder: str, places: set[str]) -> Iterator[Found]:
         if real_path(place) in places:
             folders.clear()
             continue
-        yield from ((os.path.join(place, file), None) for file in sorted(files) if _is_image(file))
+        yield from ((os.path.join(place, file), None) for file in sorted(files) if is_image(file))
     for error in errors:
         name, advice = str(error.filename), "change its permissions, or name others"
         reason = f"cannot be looked into ({error.strerror}), expected a folder that can be read"
         yield name, DataError(f"{name}: {reason}; {advice}")
-
-
-def _is_image(path: str) -> bool:
-    """By its name; hidden files are none: some systems put one beside each image."""
-    return path.lower().endswith(SUFFIXES) and not os.path.basename(path).startswith(".")

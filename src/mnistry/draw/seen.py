@@ -91,7 +91,7 @@ def draw_seen(groups: Sequence[Group], path: str | Path) -> None:
     if not groups:
         raise UsageError("groups: are none; expected at least one")
     rows = list(_rows(groups))
-    columns = max(_FEWEST_COLUMNS, *(len(row.tiles) for row in rows))
+    columns = max([_FEWEST_COLUMNS, *(len(row.tiles) for row in rows)])
     width = columns * _ACROSS - _GAP + 2 * _MARGIN
     sheet = Image.new("RGB", (width, sum(row.height for row in rows) + 2 * _MARGIN), PAPER)
     pen = ImageDraw.Draw(sheet)

@@ -3,12 +3,13 @@
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 import torch
 
 from mnistry import adaptation
 from mnistry.adaptation import adapt, load_network
-from mnistry.errors import UsageError
+from mnistry.errors import ModelError, StorageError, UsageError
 from mnistry.model import logits_of
 from mnistry.network import OnnxNetwork, shipped
 from mnistry.pen import PenSet, write
@@ -63,6 +64,18 @@ def test_what_cannot_be(tmp_path: Path, digits: tuple[np.ndarray, np.ndarray]) -
     images, labels = digits
     with pytest.raises(UsageError, match="there are 19 labelled digits, expected 20 or more"):
         adapt(images[:19], labels[:19], tmp_path / "mine.onnx")
+    with pytest.raises(UsageError, match="come from 2 images, expected 3 or more"):
+        adapt(images, labels, tmp_path / "mine.onnx", np.arange(len(images)) % 2)
+    with pytest.raises(StorageError, match=r"there is no folder .*nowhere"):
+        adapt(images, labels, tmp_path / "nowhere" / "mine.onnx")
     (tmp_path / "there.onnx").touch()
     with pytest.raises(UsageError, match="is there already, and nothing is overwritten"):
         adapt(images, labels, tmp_path / "there.onnx")
+
+
+def test_a_file_that_lacks_weights(digits: tuple[np.ndarray, np.ndarray]) -> None:
+    model = onnx.load_from_string(shipped())
+    (last,) = [t for t in model.graph.initializer if t.name.endswith("dense_2.kernel")]
+    last.name = "other"
+    with pytest.raises(ModelError, match=r"the file has no dense_2\.kernel"):
+        load_network(model.SerializeToString(), digits[0])

@@ -78,6 +78,7 @@ def test_a_label_longer_than_what_was_read(tmp_path: Path, mnistry: Mnistry) -> 
         code, out, err = mnistry("correct", tmp_path / "labels.csv", "--out", tmp_path)
         assert (code, err) == (0, "")
         assert "accuracy 0.00% of the images" in out
+        assert "digits 5 of 6 read right (83.33%)" in out
         assert f"Drawn: {tmp_path / name}" in out
         assert (tmp_path / name).exists()
 

@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import types
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any
@@ -53,7 +54,7 @@ def write(name: str, rows: list[str]) -> None:
 class Fake:
     """Reads what the tests want: each image's lines by its name; surer from digit to digit."""
 
-    network, min_confidence = None, 0.0
+    network, min_confidence = types.SimpleNamespace(classes=[*"0123456789", "none"]), 0.0
     made: list[dict[str, Any]]
     lines: dict[str, list[str]]
 
@@ -153,6 +154,29 @@ def test_json_is_a_line_for_each_image(place: Path, predict: Mnistry):
     assert text.keys() == {"image", "error"}
     assert text["error"].startswith("text.png: is no readable image")
     assert two["image"] == "scans/two.jpg"
+
+
+def test_names_of_every_kind_in_csv(predict: Mnistry, fake: type[Fake]):
+    fake.lines = {"a\nb.png": ["5"], 'c",d.png': ["6"], "e\r.png": ["7"]}
+    _, out, _ = predict(*fake.lines, "--csv")
+    rows = list(csv.reader(io.StringIO(out, newline="")))
+    assert [row[0] for row in rows] == ["image", *fake.lines]
+    assert [row[4] for row in rows[1:]] == ["5", "6", "7"]
+
+
+def test_blank_paper_may_be_nothing(predict: Mnistry, place: Path):
+    _, out, _ = predict("blank.png", "--single")
+    assert out.splitlines()[-1].split() == ["blank.png", "?", "0.0%"]
+
+
+def test_a_network_that_knows_nothing_but_digits(predict: Mnistry, fake: type[Fake]):
+    fake.lines = {"a.png": ["12"]}
+    fake.network = types.SimpleNamespace(classes=list("0123456789"))
+    try:
+        assert "knows nothing but digits" in predict("a.png", "--reader", "own.onnx")[2]
+        assert predict("a.png", "--reader", "own.onnx", "--quiet")[2] == ""
+    finally:
+        fake.network = types.SimpleNamespace(classes=[*"0123456789", "none"])
 
 
 def test_csv_is_a_row_for_each_digit(predict: Mnistry, fake: type[Fake]):
@@ -320,6 +344,11 @@ def test_what_was_seen_fills_sheets(
     assert code == 0
     assert "seen" not in out
     assert sorted(os.listdir("seen")) == ["seen-2.png", "seen.png"]
+    monkeypatch.setattr(pictures, "_LINES", 2)
+    fake.lines = {"e.png": ["12"] * 9}
+    _, out, _ = predict("e.png", "--show", "many")
+    assert out.splitlines()[-1] == "what the network saw: 3 pictures in many"
+    fake.lines = {"a.png": ["31"]}
     _, out, _ = predict("a.png", "--show", "seen")
     assert out.splitlines()[-1] == "what the network saw: seen/seen.png"
 

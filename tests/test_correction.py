@@ -57,6 +57,12 @@ def test_a_table(tmp_path: Path, headings: str) -> None:
     ]
 
 
+def test_a_table_with_semicolons(tmp_path: Path) -> None:
+    (tmp_path / "labels.csv").write_text("Bild;Ziffern\r\na.png;5\r\nb,c.png;31\r\n")
+    found = read_labels(tmp_path / "labels.csv")
+    assert found == [Labelled(tmp_path / "a.png", "5"), Labelled(tmp_path / "b,c.png", "31")]
+
+
 @pytest.mark.parametrize(
     ("content", "said"),
     [
@@ -66,6 +72,9 @@ def test_a_table(tmp_path: Path, headings: str) -> None:
         (b"a.png,5\nb.png\n", r"line 2 is 'b.png'"),
         (b"a.png,5\nb.png,5,6\n", r"line 2 is 'b.png,5,6'"),
         ("a.png,5\nb.png,٥\n".encode(), "line 2 is"),
+        (b"a.png,31O\nb.png,5\n", "line 1 is 'a.png,31O'"),
+        (b"a.jpg,\nb.png,5\n", "line 1 is 'a.jpg,'"),
+        (b"a,5 6\nb.png,5\n", "line 1 is 'a,5 6'"),
     ],
 )
 def test_a_table_that_is_none(tmp_path: Path, content: bytes, said: str) -> None:
@@ -100,8 +109,10 @@ def test_what_was_right_and_what_was_not(tmp_path: Path) -> None:
     assert found.interval[0] < 0.6 < found.interval[1]
     assert [a.labelled.path.name for a in found.mistakes] == ["2.png", "3.png"]  # surest first
     assert told == [(n, 5) for n in range(1, 6)]
-    images, labels = found.examples()
+    images, labels, whence = found.examples()
     assert images.shape == (7, 28, 28)
+    assert whence.tolist() == [0, 1, 2, 3, 3, 3, 4]
+    assert found.digits == (5, 7)
     assert labels.tolist() == [1, 7, 0, 1, 1, 1, 1]
     assert found.to_dict()["mistakes"][0] == {
         "image": str(tmp_path / "2.png"),
@@ -120,6 +131,26 @@ def test_what_was_not_found_is_no_example() -> None:
     assert found.examples()[0].shape == (0, 28, 28)
     assert found.accuracy == 0
     assert [a.labelled.path.name for a in found.mistakes] == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("read", "label", "pairs"),
+    [
+        ("123", "123", "11 22 33"),
+        ("173", "123", "11 72 33"),
+        ("13", "123", "11 -2 33"),
+        ("23", "123", "-1 22 33"),
+        ("1923", "123", "11 9- 22 33"),
+        ("31415", "314159", "33 11 44 11 55 -9"),
+        ("", "12", "-1 -2"),
+        ("", "", ""),
+    ],
+)
+def test_what_was_read_is_held_against_the_label(read: str, label: str, pairs: str) -> None:
+    nothing = np.zeros(10, np.float32), (0, 0, 1, 1), 0, 0, np.zeros((28, 28), np.uint8)
+    digits = tuple(Digit(int(letter), 0.9, *nothing) for letter in read)
+    found = Answer(Labelled(Path("a"), label), digits).aligned()
+    assert " ".join(f"{d or '-'}{x or '-'}" for d, x in found) == pairs
 
 
 def test_blank_paper_is_no_example(tmp_path: Path) -> None:

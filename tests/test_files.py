@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from mnistry.dataset import load_dataset
-from mnistry.errors import MnistryError, StorageError
-from mnistry.files import write_file
+from mnistry.errors import MnistryError, StorageError, UsageError
+from mnistry.files import check_free, is_image, write_file
 from mnistry.line import read_points
 from mnistry.picture import read_picture
 from mnistry.runfolder import make_run_folder, read_arrays, read_json
@@ -136,3 +136,17 @@ def test_the_standard_input_may_be_a_pipe() -> None:
     code = "from mnistry.line import read_points; print(len(read_points('/dev/stdin')))"
     done = subprocess.run([sys.executable, "-c", code], input=b"0,1\n1,2\n", capture_output=True)
     assert done.stdout == b"2\n"
+
+
+def test_images_are_told_by_their_names() -> None:
+    assert all(map(is_image, ["a.png", Path("b/C.JPG"), "d e.heic", "f.pdf"]))
+    assert not any(map(is_image, ["a", ".a.png", "png", Path("Thumbs.db"), "a.png.txt"]))
+
+
+def test_a_place_to_write_to(tmp_path: Path) -> None:
+    check_free(tmp_path / "new")
+    (tmp_path / "link").symlink_to("nowhere")
+    with pytest.raises(UsageError, match="link: is there already"):
+        check_free(tmp_path / "link")
+    with pytest.raises(StorageError, match="there is no folder"):
+        check_free(tmp_path / "none" / "new")

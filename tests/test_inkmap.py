@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mnistry.inkmap import InkMap, find_ink
+from mnistry.inkmap import InkMap, components, find_ink
 from mnistry.pen.paper import Sheet, write_sheet
 
 ROWS = ["31415", "92653"]
@@ -208,3 +208,15 @@ def test_anything_has_some_ink_or_none(height: int, width: int, seed: int, level
         assert part.shape == image.shape
         assert part.dtype == np.uint8
     assert not (found.mask & ~found.faint).any()
+
+
+@pytest.mark.parametrize("side", [40, 600])
+def test_components_of_few_and_of_many_pixels(side: int) -> None:
+    mask = np.zeros((side, side), np.uint8)
+    mask[:-1:2, :-1:2] = 255
+    mask[1, 1] = 255  # joins its four neighbours
+    labels, stats = components(mask)
+    count = (side // 2) ** 2 - 3
+    assert len(stats) == count + 1
+    assert labels.max() == count
+    assert [0, 0, 3, 3, 5] in stats[1:].tolist()

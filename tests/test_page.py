@@ -1,5 +1,6 @@
 """Tests of mnistry.page: digits found, in reading order, with tight boxes; and cut apart."""
 
+import time
 from collections.abc import Sequence
 from typing import Any, get_args
 
@@ -9,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mnistry.errors import DataError
 from mnistry.page import Piece, cut, find_one, find_rows, join, may_be_one
 from mnistry.pen.paper import Paper, Sheet, write_sheet
 
@@ -342,3 +344,24 @@ def test_touching_digits_can_be_cut_apart() -> None:
             found += sum(max(iou(part, box) for part in parts) > 0.6 for box in sheet.boxes)
         total += len(sheet.boxes)
     assert found > 0.75 * total
+
+
+def test_more_marks_than_a_page_has_are_refused_at_once() -> None:
+    dots = np.full((1600, 1600), 255, np.uint8)
+    for y in range(3, 1590, 14):
+        for x in range(3, 1590, 14):
+            dots[y : y + 7, x : x + 7] = 0
+    start = time.process_time()
+    for find in (find_rows, find_one):
+        with pytest.raises(
+            DataError, match=r"shows 12,996 separate marks, expected at most 10,000"
+        ):
+            find(dots)
+    find_rows(dots[:1200, :1200])
+    assert time.process_time() - start < 5
+
+
+@pytest.mark.parametrize("shape", [(1, 10_000), (10_000, 1), (4, 3_000)])
+def test_a_strip_of_noise_shows_nothing(shape: tuple[int, int]) -> None:
+    strip = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+    assert find_rows(strip) == []

@@ -11,6 +11,7 @@ import tracemalloc
 import warnings
 import zlib
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -289,7 +290,7 @@ class TestPages:
         pages = read_pages(data)
         assert next(pages).shape == (1, 33)
         with pytest.raises(
-            DataError, match="bytes, page 2: has 40 x 30 pixels, expected 1 to 1000"
+            DataError, match="bytes, page 2: has 40 x 30 pixels, expected 1 to 1,000"
         ):
             next(pages)
 
@@ -365,9 +366,9 @@ class TestSources:
 
     @pytest.mark.parametrize("shape", [(0, 5), (5, 0), (0, 0, 3)])
     def test_nothing(self, shape: tuple[int, ...]) -> None:
-        with pytest.raises(DataError, match="pixels, expected 1 to 50000000"):
+        with pytest.raises(DataError, match="pixels, expected 1 to 50,000,000"):
             read_picture(np.zeros(shape, np.uint8))
-        with pytest.raises(DataError, match="pixels, expected 1 to 50000000"):
+        with pytest.raises(DataError, match="pixels, expected 1 to 50,000,000"):
             read_picture(Image.new("L", shape[:2]))
 
     @pytest.mark.parametrize("source", [None, 1, [[0, 1]], bytearray(b"x"), io.BytesIO(b"x")])
@@ -440,7 +441,7 @@ class TestErrors:
     )
     def test_a_bomb_is_not_decoded(self, size: tuple[int, int]) -> None:
         bomb = png(chunk(b"IDAT", zlib.compress(bytes(1000))), size=size)
-        with pytest.raises(DataError, match="expected 1 to 50000000; scale it down"):
+        with pytest.raises(DataError, match="expected 1 to 50,000,000; scale it down"):
             read_picture(bomb)
 
     @pytest.mark.parametrize("kind", [b"zTXt", b"iTXt"])
@@ -473,7 +474,7 @@ class TestErrors:
         data = encode(GREY, "WEBP", lossless=True)[12:]
         canvas = struct.pack("<I", side - 1)[:3] * 2
         data = b"WEBPVP8X" + struct.pack("<I", 10) + bytes(4) + canvas + data
-        with pytest.raises(DataError, match=r"pixels, expected 1 to 50000000|is damaged or"):
+        with pytest.raises(DataError, match=r"pixels, expected 1 to 50,000,000|is damaged or"):
             read_picture(b"RIFF" + struct.pack("<I", len(data)) + data)
 
     @pytest.mark.parametrize(
@@ -555,6 +556,23 @@ def test_threads_leave_the_warnings_as_they_were() -> None:
     for thread in threads:
         thread.join()
     assert warnings.filters == before
+
+
+def test_threads_do_not_wait_for_each_other() -> None:
+    other_is_done = threading.Event()
+
+    class Slow(Image.Image):
+        def load(self) -> Any:
+            assert other_is_done.wait(20)
+            return super().load()
+
+    slow = Slow()
+    slow.im, slow._mode, slow._size = GREY.im, GREY.mode, GREY.size
+    with ThreadPoolExecutor(1) as pool:
+        page = pool.submit(read_picture, slow)
+        np.testing.assert_array_equal(read_picture(encode(GREY)), RAMP)
+        other_is_done.set()
+        np.testing.assert_array_equal(page.result(), RAMP)
 
 
 class TestLightOnDark:

@@ -305,6 +305,19 @@ def test_many_images(single: bool, reader: Reader, tmp_path: Path) -> None:
     assert list(reader.read_many([])) == []
 
 
+def test_many_are_not_one(reader: Reader) -> None:
+    for source in ("a.png", b"", Path("a.png")):
+        with pytest.raises(UsageError, match="is one image, expected several"):
+            list(reader.read_many(source))  # type: ignore[arg-type]
+
+
+def test_a_page_of_dots_has_a_name(reader: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mnistry.page.MOST_MARKS", 3)
+    image = write_sheet(["31", "41"], seed=1).image
+    with pytest.raises(DataError, match=r"^the array: shows 4 separate marks, expected at most 3"):
+        reader.read(image)
+
+
 def test_many_images_are_read_as_they_come(reader: Reader) -> None:
     asked = []
 

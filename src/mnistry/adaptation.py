@@ -12,12 +12,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from torch import nn
 
 from mnistry.dataset import Dataset, DataSplits
 from mnistry.errors import DependencyError, ModelError, UsageError
-from mnistry.export import check_free, export_run
+from mnistry.export import export_run
+from mnistry.files import check_free
 from mnistry.model import BatchNormLayer, build
 from mnistry.network import OnnxNetwork, shipped
 from mnistry.pen import PenSet, write
@@ -60,29 +61,41 @@ def adapt(
     images: UInt8s,
     labels: UInt8s,
     path: str | os.PathLike[str],
+    whence: ArrayLike | None = None,
     seed: int = 0,
     progress: Callable[[int, int, Progress], object] | None = None,
 ) -> Adaptation:
     """Adapt the reader that comes with Mnistry, and write it as a file of its own.
 
-    What is gained is measured by cross-validation: the examples are dealt into three parts, and
-    each is read by a reader that was adapted to the two others. What is written is adapted to all;
+    What is gained is measured by cross-validation: the examples are dealt into three parts, those
+    of one image into the same, and each is read by a reader that was adapted to the two others.
+    What is written is adapted to all;
     it keeps the temperature and the least confidence of the reader that it comes from.
 
     Args:
         images: (n, 28, 28) uint8 digits as `Digit.image` holds them; at least 20.
         labels: (n,) uint8: what they are.
         path: The file, which is not there yet.
+        whence: (n,) which image each digit comes from, any numbers; three images at least. Each
+            from its own if left out.
         seed: Decides everything that is random.
         progress: Is told which training, of how many, is how far.
 
     Raises:
-        UsageError: There are too few examples, or there is something at that place already.
+        UsageError: There are too few examples or images, or there is something at that place
+            already.
         StorageError: The file cannot be written.
         DependencyError: onnx or onnxscript is not installed.
     """
     place = Path(path)
     check_adaptable(len(images), place)
+    _, source = np.unique(np.arange(len(images)) if whence is None else whence, return_inverse=True)
+    sources = int(source.max()) + 1
+    if sources < _FOLDS:
+        raise UsageError(
+            f"the labelled digits come from {sources} images, expected {_FOLDS} or more: some are "
+            "kept out, to see what is gained"
+        )
     base = OnnxNetwork(None, threads=0)
     digits, _ = write(PenSet(_WRITTEN, 1, 800, seed=seed))
     others, _ = write(PenSet(_OTHERS, 1, 400, seed=seed), what="others")
@@ -109,7 +122,7 @@ def adapt(
         data = DataSplits(taught, test, "own", "adapt")
         return train(recipe, data=data, seed=seed, progress=tell)
 
-    part = np.random.default_rng(seed).permutation(len(images)) % _FOLDS
+    part = (np.random.default_rng(seed).permutation(sources) % _FOLDS)[source]
     right = 0
     for number in range(_FOLDS):
         held = part == number

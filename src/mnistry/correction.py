@@ -50,6 +50,33 @@ class Answer:
         """Whether all its digits are the label's."""
         return self.text == self.labelled.digits
 
+    def aligned(self) -> list[tuple[Digit | None, str]]:
+        """Each digit that was read with the label's that it is, so that they differ least.
+
+        Returns:
+            In reading order; None for what was not found, "" for what is none of the label's.
+        """
+        read, label = self.digits, self.labelled.digits
+        # the fewest that are wrong of what is before each place (Levenshtein, 1966)
+        cost = np.add.outer(np.arange(len(read) + 1), np.arange(len(label) + 1))
+        for i, digit in enumerate(read):
+            for j, letter in enumerate(label):
+                both = cost[i, j] + (str(digit) != letter)
+                cost[i + 1, j + 1] = min(both, cost[i, j + 1] + 1, cost[i + 1, j] + 1)
+        pairs: list[tuple[Digit | None, str]] = []
+        i, j = len(read), len(label)
+        while i or j:
+            if i and j and cost[i, j] == cost[i - 1, j - 1] + (str(read[i - 1]) != label[j - 1]):
+                i, j = i - 1, j - 1
+                pairs.append((read[i], label[j]))
+            elif i and cost[i, j] == cost[i - 1, j] + 1:
+                i -= 1
+                pairs.append((read[i], ""))
+            else:
+                j -= 1
+                pairs.append((None, label[j]))
+        return pairs[::-1]
+
     @property
     def is_unsure(self) -> bool:
         """Whether it is not right, and said so: a digit is "?"."""
@@ -69,6 +96,12 @@ class Correction:
         return sum(answer.is_right for answer in self.answers) / len(self.answers)
 
     @property
+    def digits(self) -> tuple[int, int]:
+        """How many of the labels' digits were read right, and how many there are."""
+        pairs = [pair for answer in self.answers for pair in answer.aligned() if pair[1]]
+        return sum(str(digit) == label for digit, label in pairs), len(pairs)
+
+    @property
     def unsure(self) -> float:
         """The share of images that the reader was not sure of, 0..1."""
         return sum(answer.is_unsure for answer in self.answers) / len(self.answers)
@@ -84,21 +117,22 @@ class Correction:
         wrong = [answer for answer in self.answers if not answer.is_right]
         return tuple(sorted(wrong, key=lambda a: -min((d.confidence for d in a.digits), default=0)))
 
-    def examples(self) -> tuple[UInt8s, UInt8s]:
-        """All digits whose label is known: (n, 28, 28) uint8 images and (n,) uint8 labels.
+    def examples(self) -> tuple[UInt8s, UInt8s, NDArray[np.intp]]:
+        """All digits whose label is known: (n, 28, 28) uint8 and (n,) uint8 labels; (n,) of whence.
 
         Where an image has several digits, those of images where as many were found as there are;
-        blank images are none.
+        blank images are none. Whence is the number of the image, the same for digits of one.
         """
         known = [
-            (digit.image, int(label))
-            for answer in self.answers
+            (digit.image, int(label), number)
+            for number, answer in enumerate(self.answers)
             if len(answer.digits) == len(answer.labelled.digits)
             for digit, label in zip(answer.digits, answer.labelled.digits, strict=True)
             if digit.image.any()
         ]
-        images = np.array([image for image, _ in known], np.uint8).reshape(-1, 28, 28)
-        return images, np.array([label for _, label in known], np.uint8)
+        images = np.array([image for image, _, _ in known], np.uint8).reshape(-1, 28, 28)
+        labels, whence = ([each[i] for each in known] for i in (1, 2))
+        return images, np.array(labels, np.uint8), np.array(whence, np.intp)
 
     def to_dict(self) -> dict[str, Any]:
         """The figures as JSON can hold them."""
@@ -107,6 +141,8 @@ class Correction:
             "accuracy": self.accuracy,
             "accuracy_interval_95": list(self.interval),
             "unsure": self.unsure,
+            "digits": self.digits[1],
+            "digits_right": self.digits[0],
             "unread": [str(error) for error in self.unread],
             "mistakes": [
                 {"image": str(a.labelled.path), "label": a.labelled.digits, "text": a.text}
@@ -120,9 +156,9 @@ def read_labels(source: Path) -> list[Labelled]:
 
     Args:
         source: A folder with a folder for each digit, of images of one such digit, other files
-            being passed over; or a CSV file,
-            in each row an image, its path as seen from the file, and its digits; with or without
-            a row of headings.
+            being passed over; or a CSV file, its columns parted by commas or semicolons: in each
+            row an image, its path as seen from the file, and its digits; with or without a row of
+            headings.
 
     Raises:
         DataError: It is neither, names no image, or has a label that is not of digits.
@@ -145,18 +181,22 @@ def read_labels(source: Path) -> list[Labelled]:
 
 def _read_table(source: Path) -> list[Labelled]:
     try:
-        with open_file(source) as binary:
-            text = io.TextIOWrapper(binary, encoding="utf-8-sig", errors="replace", newline="")
-            rows = [(reader.line_num, row) for reader in [csv.reader(text)] for row in reader]
+        with open_file(source) as file:
+            text = file.read().decode("utf-8-sig", errors="replace")
+        first = text.partition("\n")[0]
+        comma = ";" if ";" in first and "," not in first else ","  # as Excel has it in places
+        reader = csv.reader(io.StringIO(text, newline=""), delimiter=comma)
+        rows = [(reader.line_num, row) for row in reader]
     except (OSError, csv.Error, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise DataError(f"{source}: cannot be read ({reason}); {_EXPECTED}") from error
     found = []
     for number, (line, row) in enumerate(row for row in rows if row[1]):
         label = row[1].strip() if len(row) == 2 else ""
+        image = source.parent / row[0].strip()
         if label.isascii() and label.isdecimal():
-            found.append(Labelled(source.parent / row[0].strip(), label))
-        elif number:  # the first may be headings
+            found.append(Labelled(image, label))
+        elif number or any(map(str.isdigit, label)) or is_image(image):  # no headings
             raise DataError(f"{source}: line {line} is {','.join(row)!r:.60}; {_EXPECTED}")
     return found
 

@@ -26,8 +26,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from mnistry.dataset import Data, as_splits
-from mnistry.errors import DependencyError, ModelError, UsageError
-from mnistry.files import write_file
+from mnistry.errors import DependencyError, ModelError
+from mnistry.files import check_free, write_file
 from mnistry.run import Run
 from mnistry.version import __version__
 
@@ -122,12 +122,6 @@ def export_run(
     write_file(place, content)
     name = f"{splits.name} test"
     return Export(place, len(content), len(run.classes), name, len(images), difference, others)
-
-
-def check_free(path: Path) -> None:
-    """Raises `UsageError` where there is something at a place already."""
-    if os.path.lexists(path):
-        raise UsageError(f"{path}: is there already, and nothing is overwritten; name another file")
 
 
 def _libraries() -> Any:

@@ -7,7 +7,7 @@ import stat
 from pathlib import Path
 from typing import BinaryIO
 
-from mnistry.errors import StorageError
+from mnistry.errors import StorageError, UsageError
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 # What is not read but is an image, as a phone's HEIC, is no reason to be passed over in silence.
@@ -33,6 +33,19 @@ def open_file(path: str | os.PathLike[str]) -> BinaryIO:
     if is_named and stat.S_ISFIFO(os.stat(path).st_mode):
         raise OSError(errno.EINVAL, "it is a pipe and no file", os.fspath(path))
     return open(path, "rb")
+
+
+def check_free(path: Path) -> None:
+    """See that a file can be written where there is none yet.
+
+    Raises:
+        UsageError: There is something at that place already.
+        StorageError: Its folder is not there.
+    """
+    if os.path.lexists(path):
+        raise UsageError(f"{path}: is there already, and nothing is overwritten; name another file")
+    if not path.parent.is_dir():
+        raise StorageError(f"{path}: there is no folder {path.parent}; make it, or name another")
 
 
 def write_file(path: Path, data: bytes) -> None:

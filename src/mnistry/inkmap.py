@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 
 UInt8s = NDArray[np.uint8]
 
+_SQUARE = np.ones((3, 3), np.uint8)  # so often, it is as large as need be
 _COARSE = 512  # pixels of the longer side of what the paper is estimated on
-_FEW = 64  # the same of what is too coarse to have many strokes
+_FEW = 64  # the same, at most, of what is too coarse to have many strokes
 _SOME = 10  # pixels of strokes' middle: fewer tell nothing
 _WHITE = 240  # of 255: the paper's brightness, which noise may exceed
 _WIDEST = 0.007  # of the image's side: half a stroke that is wider than most
@@ -27,7 +28,11 @@ _DEEPEST = 0.4  # of the brightest paper: what is darker is enlarged no more tha
 _DIM, _EDGE = 0.7, 0.05  # of the same, and of the image: so dark and so large may be a desk
 _SIGMAS = 5.0  # of the noise: what is fainter is paper
 _FAINTEST = 18  # of 255: what differs less from the paper is no ink
+_FULL = 0.9  # of what stands out: how much has less contrast than full ink
 _OF_INK = 0.25  # of the ink's own contrast: what has less is the rim of a stroke, or a faint rule
+# the same where little of the ink is inside of strokes: a stroke that is narrower than a pixel is
+# the paler for it
+_OF_THIN_INK, _THIN = 0.12, 0.35
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,35 +45,41 @@ class InkMap:
     """The same, blurred a little: noise and the grain of a pencil break no stroke in it."""
     ground: int
     """The contrast of paper."""
+    full: int
+    """The contrast of full ink."""
     faint: UInt8s
     """(h, w) uint8, 255 where anything stands out from the paper, else 0."""
 
     def without(self, lines: UInt8s) -> "InkMap":
         """The same, where some of what stands out is no ink: (h, w) 255 there, else 0."""
         faint = self.faint & ~lines
-        return InkMap(self.contrast, self.soft, self.ground, faint)
+        (full,) = _quantiles(_histogram(self.soft, faint), _FULL)
+        return InkMap(self.contrast, self.soft, self.ground, full, faint)
 
     @cached_property
-    def _levels(self) -> tuple[int, float]:
-        """The contrast of full ink, and the least that any ink has."""
-        histogram = _histogram(self.soft, self.faint)
-        full = _quantile(histogram, 0.9)
-        return full, self.ground + _OF_INK * (full - self.ground)
+    def _least(self) -> float:
+        """The least contrast that any ink has."""
+        least = self.ground + _OF_INK * (self.full - self.ground)
+        strokes = _over(self.soft, least) & self.faint
+        inside = cv2.erode(strokes, np.ones((3, 3), np.uint8))
+        if cv2.countNonZero(inside) < _THIN * cv2.countNonZero(strokes):
+            least = self.ground + _OF_THIN_INK * (self.full - self.ground)
+        return least
 
     @cached_property
     def mask(self) -> UInt8s:
         """(h, w) uint8, 255 where there is ink, else 0: not where something is too faint."""
-        return _over(self.soft, self._levels[1]) & self.faint
+        return _over(self.soft, self._least) & self.faint
 
     @cached_property
     def ink(self) -> UInt8s:
         """(h, w) uint8, 0 ground to 255 ink; what is certainly ground is 0."""
-        full, least = self._levels
-        if not self.faint.any():
+        if not cv2.countNonZero(self.faint):
             return self.faint
-        rim = self.ground + 0.5 * (least - self.ground)
-        table = np.clip((np.arange(256) - rim) * (255 / max(1.0, full - rim)), 0, 255)
-        return cv2.LUT(self.contrast, np.rint(table).astype(np.uint8)).astype(np.uint8, copy=False)
+        rim = self.ground + 0.5 * (self._least - self.ground)
+        table = (np.arange(256) - rim) * (255 / max(1.0, self.full - rim))
+        table = np.rint(np.minimum(np.maximum(table, 0), 255)).astype(np.uint8)
+        return cv2.LUT(self.contrast, table).astype(np.uint8, copy=False)
 
 
 def find_ink(grey: UInt8s) -> InkMap:
@@ -84,17 +95,40 @@ def find_ink(grey: UInt8s) -> InkMap:
     if _is_dark(small):
         grey, small = np.invert(grey), np.invert(small)
     paper = _paper(small)
-    bright = _quantile(_histogram(paper), 0.95)
-    level = np.maximum(paper, max(1, round(_DEEPEST * bright)))
-    lifted = cv2.add(grey, _enlarged(level - paper, grey.shape))
+    lifted, level, is_dim = grey, paper, False
+    darkest, brightest = _extremes(paper)
+    if darkest <= _DIM * brightest:  # else none of it is dim, or deep
+        (bright,) = _quantiles(_histogram(paper), 0.95)
+        is_dim = (paper < _DIM * bright).mean() > _EDGE
+        level = np.maximum(paper, max(1, round(_DEEPEST * bright)))
+        lifted = cv2.add(grey, _enlarged(level - paper, grey.shape)).astype(np.uint8, copy=False)
     contrast = np.invert(cv2.divide(lifted, _enlarged(level, grey.shape), scale=_WHITE))
     soft = cv2.GaussianBlur(contrast, (3, 3), 0).astype(np.uint8, copy=False)
-    is_dim = (paper < _DIM * bright).mean() > _EDGE
-    ground, sigma = _noise(_histogram(soft), is_dim)
-    return InkMap(contrast, soft, ground, _over(soft, ground + max(_FAINTEST, _SIGMAS * sigma)))
+    histogram = _histogram(soft)
+    ground, sigma = _noise(histogram, is_dim)
+    faintest = ground + max(_FAINTEST, _SIGMAS * sigma)
+    histogram[: int(faintest) + 1] = 0
+    (full,) = _quantiles(histogram, _FULL)
+    return InkMap(contrast, soft, ground, full, _over(soft, faintest))
 
 
-def _noise(histogram: NDArray[np.int64], both: bool) -> tuple[int, float]:
+def components(mask: UInt8s) -> tuple[NDArray[Any], NDArray[np.int32]]:
+    """Find what is connected, corners included.
+
+    Args:
+        mask: (h, w) uint8, not 0 where there is something.
+
+    Returns:
+        The number of each pixel's component, (h, w) uint16 or int32, 0 the ground; and of each
+        component, (n, 5) int32, its left, top, width, height, and how many pixels it has.
+    """
+    most = (mask.shape[0] + 1) // 2 * ((mask.shape[1] + 1) // 2)
+    kind = cv2.CV_16U if most < 65536 else cv2.CV_32S  # the narrow one takes half the time
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8, ltype=kind)
+    return labels, stats.astype(np.int32, copy=False)
+
+
+def _noise(histogram: NDArray[np.float64], both: bool) -> tuple[int, float]:
     """The contrast of the ground, and the deviation of its noise.
 
     Args:
@@ -105,40 +139,57 @@ def _noise(histogram: NDArray[np.int64], both: bool) -> tuple[int, float]:
     ground = int(np.convolve(histogram, np.ones(9), "same").argmax())
     spread = histogram[ground::-1]
     if both:
-        ground = _quantile(histogram, 0.5)
-        spread = np.bincount(np.abs(np.arange(256) - ground), histogram)
-    return ground, 1.48 * (_quantile(spread, 0.5) if spread[0] * 2 < spread.sum() else 0)
+        (ground,) = _quantiles(histogram, 0.5)
+        spread = np.bincount(np.abs(np.arange(256) - ground), histogram).astype(np.float64)
+    (usual,) = _quantiles(spread, 0.5)
+    return ground, 1.48 * usual
 
 
 def _over(image: UInt8s, level: float) -> UInt8s:
     return cv2.threshold(image, level, 255, cv2.THRESH_BINARY)[1].astype(np.uint8, copy=False)
 
 
-def _histogram(image: UInt8s, where: UInt8s | None = None) -> NDArray[np.int64]:
-    return cv2.calcHist([image], [0], where, [256], [0, 256]).ravel().astype(np.int64)
+def _extremes(image: NDArray[Any]) -> tuple[float, float]:
+    """The least and the largest of its values."""
+    return cv2.minMaxLoc(image)[:2]
 
 
-def _quantile(histogram: NDArray[Any], share: float) -> int:
-    total = np.cumsum(histogram)
-    return int(np.searchsorted(total, share * total[-1]))
+def _histogram(image: UInt8s, where: UInt8s | None = None) -> NDArray[np.float64]:
+    return cv2.calcHist([image], [0], where, [256], [0, 256]).ravel().astype(np.float64)
+
+
+def _quantiles(histogram: NDArray[np.float64], *shares: float) -> list[int]:
+    total = histogram.cumsum()
+    return [int(total.searchsorted(share * total[-1])) for share in shares]
 
 
 def _reduced(grey: UInt8s, side: int) -> UInt8s:
     """Made smaller, if need be, so that the longer side has so many pixels."""
     height, width = grey.shape
-    scale = min(1.0, side / max(height, width))
+    scale = side / max(height, width)
+    if scale >= 1:
+        return grey
     size = max(1, round(width * scale)), max(1, round(height * scale))
     return cv2.resize(grey, size, interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
 
 
+def _reduced_by(grey: UInt8s, times: int) -> UInt8s:
+    """Made smaller by a whole number, which takes a tenth of the time, less what is left over."""
+    height, width = (max(1, side // times) for side in grey.shape)
+    grey = grey[: height * times, : width * times]
+    small = cv2.resize(grey, (width, height), interpolation=cv2.INTER_AREA)
+    return small.astype(np.uint8, copy=False)
+
+
 def _is_dark(small: UInt8s) -> bool:
     """Whether the ground is dark and the ink light."""
-    thin = np.ones((5, 5), np.uint8)
-    bare = cv2.morphologyEx(_reduced(small, _FEW), cv2.MORPH_CLOSE, thin)
-    bare = cv2.morphologyEx(bare, cv2.MORPH_OPEN, thin)  # of most strokes, dark and light
+    few = _reduced_by(small, -(-max(small.shape) // _FEW))
+    reach = max(1, max(few.shape) // 26)
+    bare = cv2.dilate(few, _SQUARE, iterations=reach)  # closed and opened: without most strokes,
+    bare = cv2.erode(bare, _SQUARE, iterations=2 * reach)  # dark and light
+    bare = cv2.dilate(bare, _SQUARE, iterations=reach)
     bright = cv2.threshold(bare, 0, 255, cv2.THRESH_OTSU)[1].astype(np.uint8, copy=False)
-    if _lies_on(bright, np.invert(bright)) or _lies_on(np.invert(bright), bright):
-        # paper on a desk, or deep shadow: ink is what is thin
+    if _is_on_desk(bright):  # or in deep shadow: ink is what is thin
         usual = cv2.medianBlur(small, max(3, max(small.shape) // 16 | 1))
         light, dark = (
             cv2.threshold(difference, _FAINTEST, 255, cv2.THRESH_TOZERO)[1].sum(dtype=np.int64)
@@ -146,19 +197,26 @@ def _is_dark(small: UInt8s) -> bool:
         )
         if max(light, dark) > _MUCH_MORE * min(light, dark):
             return bool(light > dark)
-    histogram = _histogram(small)
-    low, middle, high = (_quantile(histogram, share) for share in (0.005, 0.5, 0.995))
+    low, middle, high = _quantiles(_histogram(small), 0.005, 0.5, 0.995)
     return high - middle > middle - low
 
 
-def _lies_on(page: UInt8s, desk: UInt8s) -> bool:
-    """Whether one part of an image (h, w), 255 there, is large, and the other along a side."""
-    side = min(page.shape)
-    strip = max(1, side // 8)
-    strips = desk[:strip], desk[-strip:], desk[:, :strip], desk[:, -strip:]
-    solid = np.ones((max(3, side // 4),) * 2, np.uint8)
-    along = any(part.mean() > 0.95 * 255 for part in strips)
-    return along and bool(cv2.erode(page, solid, borderValue=0).any())
+def _is_on_desk(bright: UInt8s) -> bool:
+    """Whether one part of an image is large, and the other along a side: (h, w), 255 or 0."""
+    strip = max(1, min(bright.shape) // 8)
+    strips = bright[:strip], bright[-strip:], bright[:, :strip], bright[:, -strip:]
+    shares = [cv2.countNonZero(part) / part.size for part in strips]
+    return (min(shares) < 0.05 and _is_large(bright)) or (
+        max(shares) > 0.95 and _is_large(np.invert(bright))
+    )
+
+
+def _is_large(part: UInt8s) -> bool:
+    """Whether a square of a quarter of the image fits in."""
+    side = max(3, min(part.shape) // 4)
+    if cv2.countNonZero(part) < side**2:
+        return False
+    return cv2.countNonZero(cv2.erode(part, np.ones((side, side)), borderValue=0)) > 0
 
 
 def _paper(small: UInt8s) -> UInt8s:
@@ -171,22 +229,21 @@ def _paper(small: UInt8s) -> UInt8s:
     if len(ridge):  # most may be thin rules; but what is wide may be a shadow
         usual, large = (float(ridge[int(share * len(ridge))]) for share in (0.5, 0.95))
         wide = 2 * max(usual, min(large, _WIDEST * longer))
-    closed = _close(small, min(longer // 3, round(5 + 3 * wide)))
     # the dark side of a sharp edge is to stay dark up to it
-    edged = cv2.erode(closed, np.ones((5, 5), np.uint8))
+    edged = _close(small, min(longer // 3, round(5 + 3 * wide)), 2)
     return cv2.blur(edged, (5, 5)).astype(np.uint8, copy=False)
 
 
 def _ridge(strokes: UInt8s) -> NDArray[np.float32]:
     """Half the width of strokes, at each pixel along their middle."""
     depth = cv2.distanceTransform(strokes, cv2.DIST_L2, 3).astype(np.float32, copy=False)
-    ridge = (depth > 0) & (depth == cv2.dilate(depth, np.ones((3, 3), np.uint8)))
-    wide = depth > max(strokes.shape) / 16
-    if wide.any():  # a desk is none, if there are others: wide, and at the image's edge
-        _, labels, stats, _ = cv2.connectedComponentsWithStats(strokes, connectivity=8)
+    ridge = (depth > 0) & (depth == cv2.dilate(depth, _SQUARE))
+    wide = max(strokes.shape) / 16
+    if _extremes(depth)[1] > wide:  # a desk is none, if there are others: wide, and at the edge
+        labels, stats = components(strokes)
         start, stop = stats[:, :2], stats[:, :2] + stats[:, 2:4]
         desk = ((start == 0) | (stop == strokes.shape[::-1])).any(1)
-        desk[np.setdiff1d(np.arange(len(desk)), labels[wide])] = False
+        desk[np.setdiff1d(np.arange(len(desk)), labels[depth > wide])] = False
         others = ridge & ~desk[labels]
         ridge = others if others.sum() >= _SOME else ridge
     found: NDArray[np.float32] = depth[ridge]
@@ -194,11 +251,17 @@ def _ridge(strokes: UInt8s) -> NDArray[np.float32]:
 
 
 def _enlarged(small: UInt8s, shape: tuple[int, ...]) -> UInt8s:
+    if small.shape == shape:
+        return small
     large = cv2.resize(small, shape[::-1], interpolation=cv2.INTER_LINEAR)
     return large.astype(np.uint8, copy=False)
 
 
-def _close(grey: UInt8s, side: int) -> UInt8s:
-    """Fills what is dark and narrower than a side, in pixels."""
-    kernel = np.ones((max(3, side) | 1,) * 2, np.uint8)
-    return cv2.morphologyEx(grey, cv2.MORPH_CLOSE, kernel).astype(np.uint8)
+def _close(grey: UInt8s, side: int, more: int = 0) -> UInt8s:
+    """Fills what is dark and narrower than a side, in pixels; what is left grows by `more`."""
+    reach = max(1, side // 2)
+    filled = cv2.dilate(grey, _SQUARE, iterations=reach)
+    low, high = _extremes(filled)
+    if low < high:  # else it is all one
+        filled = cv2.erode(filled, _SQUARE, iterations=reach + more)
+    return filled.astype(np.uint8, copy=False)

@@ -16,10 +16,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mnistry.inkmap import InkMap, find_ink
+from mnistry.errors import DataError
+from mnistry.inkmap import InkMap, components, find_ink
 from mnistry.rules import find_rules
 
 UInt8s = NDArray[np.uint8]
+
+MOST_MARKS = 10_000
+"""Of a page: more pieces of ink are noise, or the dots of print, and would take long."""
 
 _SPECK = 0.22  # of the usual height: what is smaller either way is no digit, but may be a part
 _BAR = 0.45  # of the same: what is lower may be a digit's bar
@@ -70,10 +74,13 @@ def find_rows(grey: UInt8s) -> list[list[Piece]]:
 
     Returns:
         The rows from top to bottom, each from left to right; none where there is no ink.
+
+    Raises:
+        DataError: There are more than `MOST_MARKS` pieces of ink.
     """
     found = find_ink(grey)
     pieces = [piece for piece in _pieces(found) if not _is_rim(piece, grey.shape)]
-    if not pieces:
+    if not pieces or min(grey.shape) < _LEAST:
         return []
     height = _usual_height(pieces)
     whole: list[Piece] = []
@@ -94,6 +101,9 @@ def find_one(grey: UInt8s) -> Piece | None:
     Returns:
         All its ink but lines, specks, and what is cut off by the image's edge; None if there is
         none.
+
+    Raises:
+        DataError: There are more than `MOST_MARKS` pieces of ink.
     """
     found = find_ink(grey)
     pieces = _pieces(found)
@@ -112,7 +122,7 @@ def find_one(grey: UInt8s) -> Piece | None:
 
 def _amount(piece: Piece, within: tuple[int, ...]) -> float:
     """How much ink there is; half of that if it is cut off."""
-    return float(piece.ink.sum(dtype=np.int64)) * (0.5 if _is_cut_off(piece, within) else 1)
+    return cv2.sumElems(piece.ink)[0] * (0.5 if _is_cut_off(piece, within) else 1)
 
 
 def _belongs(piece: Piece, main: Piece, size: int, within: tuple[int, ...]) -> bool:
@@ -166,18 +176,24 @@ def may_be_one(parts: Sequence[Piece], height: float) -> bool:
 def _pieces(found: InkMap) -> list[Piece]:
     """The connected pieces of ink without ruled lines, each with the faint rim of its strokes."""
     rules = find_rules(found.faint, found.ink)
-    is_ruled = bool(rules.any())
+    is_ruled = cv2.countNonZero(rules) > 0
     if is_ruled:
         found = found.without(rules)
-    _, labels, stats, _ = cv2.connectedComponentsWithStats(found.mask, connectivity=8)
+    labels, stats = components(found.mask)
     pieces = []
     kernel = np.ones((3, 3), np.uint8)
-    large = (stats[:, 2:4].max(1) >= _LEAST - 1) & (stats[:, 4] >= _LEAST)
+    large = (np.maximum(stats[:, 2], stats[:, 3]) >= _LEAST - 1) & (stats[:, 4] >= _LEAST)
+    if large[1:].sum() > MOST_MARKS:
+        raise DataError(
+            f"shows {large[1:].sum():,} separate marks, expected at most {MOST_MARKS:,}; if there "
+            "are digits on it, crop it to them, or scan it anew with less noise"
+        )
     for part in (1 + np.flatnonzero(large[1:])).tolist():
         x, y, wide, tall, _ = stats[part].tolist()
         place = slice(y, y + tall), slice(x, x + wide)
-        own = cv2.dilate((labels[place] == part).astype(np.uint8), kernel)
-        piece = Piece((x, y, wide, tall), (found.ink[place] * own).astype(np.uint8))
+        own = cv2.dilate((labels[place] == part).view(np.uint8), kernel)
+        ink = (found.ink[place] * own).astype(np.uint8, copy=False)
+        piece = Piece((x, y, wide, tall), ink)
         thin = min(wide, tall) < _SLIVER * max(wide, tall)
         if not (is_ruled and thin and _is_cut_off(piece, rules.shape)):  # the end of a rule
             pieces.append(piece)
@@ -211,18 +227,24 @@ def _rows(pieces: Sequence[Piece], height: float) -> list[list[Piece]]:
             rows.append([])
         rows[best].append(piece)
         ends[best] = top, bottom
-    placed = [(*piece.box, number) for number, row in enumerate(rows) for piece in row]
+    placed = np.empty((len(pieces), 5))  # boxes and the numbers of their rows
+    count = 0
+    for number, row in enumerate(rows):
+        for piece in row:
+            placed[count] = *piece.box, number
+            count += 1
     for piece in [p for p in in_order if p.box[3] < _LOW_PIECE * height]:
         x, y, wide, tall = piece.box
-        boxes = np.array(placed, np.float64).reshape(-1, 5)
+        boxes = placed[:count]
         inside = (boxes[:, 1] <= y + tall / 2) & (y + tall / 2 <= boxes[:, 1] + boxes[:, 3])
         apart = np.maximum(boxes[:, 0] - x - wide, x - boxes[:, 0] - boxes[:, 2])
         apart[~inside] = np.inf
-        number = len(rows) if not inside.any() else placed[int(apart.argmin())][4]
+        number = len(rows) if not inside.any() else int(boxes[apart.argmin(), 4])
         if number == len(rows):
             rows.append([])
         bisect.insort(rows[number], piece, key=_middle)
-        placed.append((*piece.box, number))
+        placed[count] = *piece.box, number
+        count += 1
     return sorted(rows, key=lambda row: float(np.median([p.box[1] + p.box[3] / 2 for p in row])))
 
 

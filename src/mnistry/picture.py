@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 MAX_PIXELS = 50_000_000
-"""A page of more pixels is refused before it is decoded: 7071 x 7071, more than phones take."""
+"""A page of more pixels, as 7072 x 7072, is refused before it is decoded."""
 MAX_PAGES = 1_000
 """A file of more pages is refused before the first is decoded."""
 MAX_BYTES = 1_000_000_000
@@ -38,7 +38,6 @@ _EXPECTED = "expected an image file as PNG, JPEG, TIFF, WebP, GIF or BMP, or a P
 _JPEG = b"\xff\xd8"
 _HEIC = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 _THUMBNAIL_OR_MASK = 0b101  # bits of a TIFF page's kind
-_WARNINGS_LOCK = threading.Lock()  # catch_warnings changes the process's filters
 
 
 def read_pages(source: Picture) -> Generator[NDArray[np.uint8]]:
@@ -67,11 +66,22 @@ def read_pages(source: Picture) -> Generator[NDArray[np.uint8]]:
     if isinstance(source, np.ndarray):
         yield _read_array(source)
     elif isinstance(source, bytes):
-        yield from _read_stream(io.BytesIO(source), "the image's bytes")
+        if len(source) > MAX_BYTES:
+            raise _too_long(name_of(source))
+        yield from _read_stream(io.BytesIO(source), name_of(source))
     elif isinstance(source, str | os.PathLike):
         yield from _read_file(source)
     else:
         yield _read_image(source)
+
+
+def name_of(source: Picture) -> str:
+    """What errors call an image."""
+    if isinstance(source, str | os.PathLike):
+        return os.fspath(source)
+    if isinstance(source, bytes):
+        return "the image's bytes"
+    return "the array" if isinstance(source, np.ndarray) else "the PIL image"
 
 
 def read_picture(source: Picture) -> NDArray[np.uint8]:
@@ -113,7 +123,7 @@ def light_on_dark(grey: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 def _read_array(array: NDArray[Any]) -> NDArray[np.uint8]:
     if array.ndim in (2, 3):
-        _check_size((array.shape[1], array.shape[0]), "the array")
+        _check_size((array.shape[1], array.shape[0]), name_of(array))
     return grey_array(array)
 
 
@@ -125,7 +135,7 @@ def _read_image(image: object) -> NDArray[np.uint8]:
             f"the image: is of type {type(image).__name__}, expected a file's path, its bytes, a "
             "PIL image or a numpy array"
         )
-    name = "the PIL image"
+    name = name_of(image)
     with _decoding(name):
         _check_size(image.size, name)
         return grey_image(image, name)
@@ -151,10 +161,7 @@ def _seekable(stream: BinaryIO, name: str) -> BinaryIO:
         stream = io.BytesIO(stream.read(MAX_BYTES + 1))
         size = len(stream.getbuffer())
     if size > MAX_BYTES:
-        raise DataError(
-            f"{name}: has more than {MAX_BYTES:,} bytes; {_EXPECTED}, with fewer; split it into "
-            "parts, or scale it down"
-        )
+        raise _too_long(name)
     return stream
 
 
@@ -170,27 +177,56 @@ def _read_stream(stream: BinaryIO, name: str) -> Iterator[NDArray[np.uint8]]:
 def _read_frames(stream: BinaryIO, name: str, start: bytes) -> Iterator[NDArray[np.uint8]]:
     with _decoding(name):
         image = _open(stream, name, start)
-    for number in count():
-        label = f"{name}, page {number + 1}" if number else name
+        page = _read_frame(image, name)
+    yield page
+    for number in count(1) if image.format == "TIFF" else ():
+        label = f"{name}, page {number + 1}"
         with _decoding(label):
-            if number:
-                try:
-                    with _whole_pages():
-                        image.seek(number)
-                except EOFError:
-                    return
-                if image.tag_v2.get(254, 0) & _THUMBNAIL_OR_MASK:
-                    continue
-            _check_size(image.size, label)
-            if image.format in ("JPEG", "MPO"):
-                image.draft("L", None)  # leaves out the colours: half the time
-            page = grey_image(image, label)
+            try:
+                image.seek(number)
+            except EOFError:
+                return
+            _check_tags(image, stream)
+            if image.tag_v2.get(254, 0) & _THUMBNAIL_OR_MASK:
+                continue
+            page = _read_frame(image, label)
         yield page
-        if image.format != "TIFF":
-            return
+
+
+def _read_frame(image: Any, name: str) -> NDArray[np.uint8]:
+    _check_size(image.size, name)
+    if image.format in ("JPEG", "MPO"):
+        image.draft("L", None)  # leaves out the colours: half the time
+    return grey_image(image, name)
 
 
 # ----------------------------------------------------------------------------------------- decoding
+
+
+class _Silence:
+    """Silences Pillow's warnings while any thread decodes, as their filters are the process's."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._inside = 0
+        self._before = warnings.catch_warnings()
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not self._inside:
+                self._before = warnings.catch_warnings()
+                self._before.__enter__()
+            self._inside += 1
+            warnings.filterwarnings("ignore", module="PIL|mnistry")
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if not self._inside:
+                self._before.__exit__(None, None, None)
+
+
+_SILENCE = _Silence()
 
 
 @contextmanager
@@ -199,8 +235,7 @@ def _decoding(name: str) -> Iterator[None]:
     from PIL import Image
 
     try:
-        with _WARNINGS_LOCK, warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with _SILENCE:
             yield
     except DataError:
         raise
@@ -230,21 +265,25 @@ def _open(stream: BinaryIO, name: str, start: bytes) -> Any:
         found, advice = _foreign(start)
         raise DataError(f"{name}: {found}; {_EXPECTED}; {advice}") from None
     if image.format == "TIFF":
-        with _whole_pages():
-            pages = Image.open(stream, formats=("TIFF",))
-        if _has_page(pages, MAX_PAGES):
+        _check_tags(image, stream)
+        if _has_page(Image.open(stream, formats=("TIFF",)), MAX_PAGES):
             raise DataError(
                 f"{name}: has more than {MAX_PAGES:,} pages, expected fewer; split it into parts"
             )
     return image
 
 
-@contextmanager
-def _whole_pages() -> Iterator[None]:
+def _check_tags(image: Any, stream: BinaryIO) -> None:
     """Of a TIFF: Pillow only warns of a cut page's tags, and would give it as black."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("error", "Corrupt")
-        yield
+    stream.seek(0)
+    header = stream.read(3)
+    is_big = header[2] == 43  # a BigTIFF
+    counter, tag, pointer = (8, 20, 8) if is_big else (2, 12, 4)  # bytes
+    stream.seek(image.tag_v2.offset)
+    tags = int.from_bytes(stream.read(counter), "little" if header[:2] == b"II" else "big")
+    stream.seek(tags * tag, os.SEEK_CUR)
+    if len(stream.read(pointer)) < pointer:
+        raise OSError("its tags are cut off")
 
 
 def _has_page(image: "Image", number: int) -> bool:
@@ -269,6 +308,13 @@ def _foreign(start: bytes) -> tuple[str, str]:
     return f"is no readable image (starts with {shown})", "save it as PNG"
 
 
+def _too_long(name: str) -> DataError:
+    return DataError(
+        f"{name}: has more than {MAX_BYTES:,} bytes; {_EXPECTED}, with fewer; split it into parts, "
+        "or scale it down"
+    )
+
+
 def _check_size(size: tuple[int, int], name: str) -> None:
     width, height = size
     if not 1 <= width * height <= MAX_PIXELS:
@@ -276,4 +322,4 @@ def _check_size(size: tuple[int, int], name: str) -> None:
 
 
 def _too_large(name: str, found: str) -> str:
-    return f"{name}: has {found} pixels, expected 1 to {MAX_PIXELS}; scale it down, or crop it"
+    return f"{name}: has {found} pixels, expected 1 to {MAX_PIXELS:,}; scale it down, or crop it"

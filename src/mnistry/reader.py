@@ -14,7 +14,7 @@ from mnistry.errors import DataError, ModelError, UsageError
 from mnistry.network import Network, OnnxNetwork, reads_digits
 from mnistry.normalise import SIZE, normalise
 from mnistry.page import Piece, find_one, find_rows
-from mnistry.picture import read_pages
+from mnistry.picture import name_of, read_pages
 from mnistry.segmentation import Seen, Ways
 
 if TYPE_CHECKING:
@@ -165,7 +165,8 @@ class Reader:
                 all that look like digits are found.
 
         Raises:
-            DataError: It is no image, or a damaged one.
+            DataError: It is no image, or a damaged one; or it shows more marks than any page
+                of digits.
             UsageError: It is nothing that could be one, as an array of another shape.
             DependencyError: It is a PDF, and pypdfium2 is not installed.
         """
@@ -185,8 +186,11 @@ class Reader:
             In their order, what was read from each; or why it cannot be read.
 
         Raises:
-            UsageError, DependencyError: As `read`, at the first such source.
+            UsageError, DependencyError: As `read`, at the first such source; or `sources` is one
+                image.
         """
+        if isinstance(sources, str | bytes | os.PathLike):
+            raise UsageError("sources: is one image, expected several; give a list, or use `read`")
         waiting: list[list[_Page] | DataError] = []
         digits = 0
         for source in sources:
@@ -274,13 +278,17 @@ class _Page:
 
 def _find(source: "Picture", single: bool) -> list[_Page]:
     """The ink of all pages; of one digit each if that is what they show."""
-    pages = []
+    pages: list[_Page] = []
     for grey in read_pages(source):
-        if single:
-            piece = find_one(grey)
-            rows = [[piece]] if piece else []
-        else:
-            rows = find_rows(grey)
+        try:
+            if single:
+                piece = find_one(grey)
+                rows = [[piece]] if piece else []
+            else:
+                rows = find_rows(grey)
+        except DataError as error:
+            number = f", page {len(pages) + 1}" if pages else ""
+            raise DataError(f"{name_of(source)}{number}: {error}") from None
         height, width = grey.shape
         pages.append(_Page((height, width), rows))
     return pages

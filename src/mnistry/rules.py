@@ -1,11 +1,14 @@
 """Ruled lines, squares and boxes on paper: found, and taken out; strokes that cross them stay."""
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+
+from mnistry.inkmap import components
 
 UInt8s = NDArray[np.uint8]
 
@@ -19,6 +22,20 @@ _TIMES = 2.5  # as long as things here are tall: no part of one
 _SIDE = 0.7  # of the same: a frame is about as large
 _SKEW = 0.1  # of a frame's angles: the tangent of what they lack of right ones
 _MORE, _AT_LEAST = 1.35, 64  # as much ink as a line has, and so much: a stroke is there
+
+
+@dataclass(frozen=True, eq=False)
+class _Stretch:
+    """Ink that is nearly level, and may be a line."""
+
+    left: int
+    top: int
+    found: NDArray[np.bool_]  # (tall, long): where it is
+    thick: float
+
+    @property
+    def long(self) -> int:
+        return int(self.found.shape[1])
 
 
 @dataclass(frozen=True)
@@ -72,21 +89,22 @@ def find_rules(mask: UInt8s, ink: UInt8s) -> UInt8s:
     Returns:
         (h, w) uint8, 255 where lines are, but where strokes cross them; else 0.
     """
-    _, labels, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
-    tall = stats[1:, 2:4].min(1)
-    tall = np.sort(tall[tall >= _SMALLEST // 2])
+    labels, stats = components(mask)
+    tall = np.minimum(stats[1:, 2], stats[1:, 3])
+    tall = tall[tall >= _SMALLEST // 2]
+    tall.sort()
     typical = float(tall[len(tall) // 2]) if len(tall) else 0.0
     least = tuple(min(_WHOLE * side, _TIMES * typical) for side in mask.shape[::-1])
-    rules = np.zeros_like(mask)
-    for part in np.flatnonzero(stats[:, 2:4].max(1) >= _SMALLEST).tolist():
+    rules = np.zeros(mask.shape, np.uint8)
+    for part in np.flatnonzero(np.maximum(stats[:, 2], stats[:, 3]) >= _SMALLEST).tolist():
         if part == 0:  # the ground
             continue
         x, y, width, height, _ = stats[part].tolist()
         place = slice(y, y + height), slice(x, x + width)
-        own = (labels[place] == part) * np.uint8(255)
+        own = (labels[place] == part).view(np.uint8)
         level, upright = _lines_of(own, _SIDE * typical, least)
         if level or upright:
-            rules[place] |= own & _uncrossed(ink[place], level, upright)
+            rules[place] |= own * _uncrossed(ink[place], level, upright)
     return rules
 
 
@@ -96,15 +114,25 @@ def _lines_of(
     """What is a line within one connected piece of ink: the level ones, and the upright ones.
 
     Args:
-        own: (h, w) where it is.
+        own: (h, w) uint8, 1 where it is.
         side: How long the side of a frame is at least, in pixels.
         least: The same for a rule, across and down.
     """
-    level = _straight(own, side, least[0])
+    across = _stretches(own, side, least[0], _FRAME)
+    are_rules = sum(_is_rule(one, least[0], _THIN) for one in across) > 1
+    down, may_stand = [], len(own) >= least[1]
+    if len(across) > 1 or may_stand:
+        thin = _COMB if are_rules else _FRAME
+        down = _stretches(np.ascontiguousarray(own.T), side, least[1], thin)
+    if not (across and down) and not any(
+        _is_rule(one, rule, _THIN)
+        for some, rule in zip((across, down), least, strict=True)
+        for one in some
+    ):  # there is neither a rule, nor sides to a frame both ways
+        return [], []
+    level = _straight(across)
     sides = [line for line in level if line.long >= max(side, _FRAME * line.thick)]
-    posts = []
-    if len(sides) > 1 or len(own) >= least[1]:
-        posts = _straight(np.ascontiguousarray(own.T), side, least[1])
+    posts = _straight(down) if len(sides) > 1 or may_stand else []
     are_rules = sum(_is_rule(line, least[0], _THIN) for line in sides) > 1
     thin = _COMB if are_rules else _FRAME
     others = [line for line in posts if line.long >= max(side, thin * line.thick)]
@@ -121,7 +149,7 @@ def _lines_of(
     return level, [line for line in posts if line in others or _is_rule(line, least[1], thin)]
 
 
-def _is_rule(line: _Line, least: float, thin: float) -> bool:
+def _is_rule(line: _Line | _Stretch, least: float, thin: float) -> bool:
     return line.long >= max(least, thin * line.thick)
 
 
@@ -133,48 +161,55 @@ def _ends_on(line: _Line, others: list[_Line]) -> int:
     )
 
 
-def _straight(own: UInt8s, side: float, rule: float) -> list[_Line]:
-    """Its straight, thin, nearly level stretches, if one may be a rule or two the sides of a frame.
+def _stretches(own: UInt8s, side: float, rule: float, thin: float) -> list[_Stretch]:
+    """Its thin, nearly level stretches, if one may be a rule or two the sides of a frame.
 
     Args:
-        own: (h, w) where it is.
+        own: (h, w) uint8, 1 where it is.
         side: How long the side of a frame is at least, in pixels.
         rule: The same for a rule.
+        thin: How many times as long as thick either is at least.
     """
     height, width = own.shape
     least = max(min(side, rule), _SMALLEST)
     if width < least:
         return []
-    length = int(np.clip(0.4 * min(height, width, least), _SMALLEST - 2, 40))
-    wide = cv2.dilate(own, np.ones((3, 1), np.uint8))  # so that slanting ones are not cut to bits
-    kernel = np.ones((1, length), np.uint8)
-    runs = cv2.morphologyEx(
-        wide, cv2.MORPH_OPEN, kernel, borderType=cv2.BORDER_CONSTANT, borderValue=0
-    )
-    runs = cv2.morphologyEx(runs, cv2.MORPH_CLOSE, np.ones((1, length // 2 * 2 + 1), np.uint8))
-    _, labels, stats, _ = cv2.connectedComponentsWithStats(runs, connectivity=8)
-    long, tall = stats[:, cv2.CC_STAT_WIDTH], stats[:, cv2.CC_STAT_HEIGHT]
-    fit = (long >= least) & (tall <= np.maximum(8, long // 2))
-    fit[0] = False  # the ground
-    if fit.sum() < 2 and not (fit & (long >= rule)).any():
+    length = int(min(max(0.4 * min(height, width, least), _SMALLEST - 2), 40))
+    gap = length // 2
+    runs = cv2.dilate(own, _bar(3).T)  # so that slanting ones are not cut to bits
+    runs = cv2.erode(runs, _bar(length), borderType=cv2.BORDER_CONSTANT, borderValue=0)
+    # opened, and then closed, by way of what is longer than either
+    runs = cv2.dilate(runs, _bar(length + 2 * gap), anchor=(length // 2 + gap, 0))
+    runs = cv2.erode(runs, _bar(2 * gap + 1))
+    labels, stats = components(runs.astype(np.uint8, copy=False))
+    fit = [  # 0 is the ground
+        (part, x, y, long, tall)
+        for part, (x, y, long, tall, _) in enumerate(stats.tolist())
+        if part and long >= least and tall <= max(8, long // 2)
+    ]
+    if len(fit) < 2 and not any(long >= rule for _, _, _, long, _ in fit):
         return []
-    lines = []
-    for part in np.flatnonzero(fit).tolist():
-        x, y, long, tall, _ = stats[part].tolist()
+    stretches = []
+    for part, x, y, long, tall in fit:
         place = slice(y, y + tall), slice(x, x + long)
-        line = _line((labels[place] == part) & (own[place] > 0), x, y)
-        if line is not None:
-            lines.append(line)
-    return lines
+        found = (labels[place] == part) & own[place].view(np.bool_)
+        thick = np.sort(found.sum(0))
+        thick = thick[np.count_nonzero(thick == 0) :]
+        if len(thick) >= 0.6 * long and long >= thin * (usual := float(thick[len(thick) // 5])):
+            stretches.append(_Stretch(x, y, found, usual))
+    return stretches
 
 
-def _line(found: NDArray[np.bool_], left: int, top: int) -> _Line | None:
-    """One stretch of ink as a line, if it is straight; from its place in the image."""
+def _straight(stretches: list[_Stretch]) -> list[_Line]:
+    """Those that are straight, as lines."""
+    return [line for one in stretches if (line := _line(one)) is not None]
+
+
+def _line(stretch: _Stretch) -> _Line | None:
+    """A stretch of ink as a line, if it is straight."""
+    found, usual, left, top = stretch.found, stretch.thick, stretch.left, stretch.top
     thick = found.sum(0)
     columns = np.flatnonzero(thick)
-    if len(columns) < 0.6 * found.shape[1]:
-        return None
-    usual = float(np.sort(thick[columns])[len(columns) // 5])
     # strokes that hang on a line leave its other edge alone, or the other half of it
     upper, lower = found.argmax(0)[columns], len(found) - found[::-1].argmax(0)[columns]
     middle, bare = (upper + lower) / 2, thick[columns] <= 1.7 * usual + 1
@@ -198,6 +233,11 @@ def _fit(x: NDArray[np.intp], y: NDArray[np.float64]) -> tuple[float, float, flo
     slope = rise / max(1.0, _median(x[-third:]) - _median(x[:third]))
     offset = _median(y - slope * x)
     return _median(np.abs(y - slope * x - offset)), slope, offset
+
+
+@cache
+def _bar(long: int) -> UInt8s:
+    return np.ones((1, long), np.uint8)
 
 
 def _median(values: NDArray[Any]) -> float:

@@ -42,8 +42,8 @@ class Answer:
     truth: str | None = None
 
     def guess(self, digit: "Digit") -> str:
-        """What a digit is most probably, sure or not."""
-        return self.classes[int(digit.probabilities.argmax())]
+        """What a digit is most probably, sure or not; nothing where nothing is there."""
+        return self.classes[int(digit.probabilities.argmax())] if digit.confidence else ""
 
     def label(self, digit: "Digit") -> str | None:
         """What a digit is; None where that is not sure enough."""
@@ -57,8 +57,9 @@ class Answer:
         else:
             (digit,) = self.reading.digits
             label, values = self.label(digit), digit.probabilities.tolist()
-            record |= {"text": label or "?", "label": label, "probabilities": values}
-            record |= {"true_label": self.truth}  # values are in the order of the classes
+            record |= {"text": label or "?", "digits": [digit.to_dict() | {"label": label}]}
+            # values are in the order of the classes
+            record |= {"label": label, "probabilities": values, "true_label": self.truth}
         return record
 
 
@@ -117,9 +118,9 @@ class CsvRows:
         import io
 
         row = io.StringIO()
-        # a row ends with CR LF, of which `say` or the system writes the rest
-        csv.writer(row, lineterminator="" if os.linesep == "\r\n" else "\r").writerow(cells)
-        say(row.getvalue())
+        csv.writer(row).writerow(cells)
+        # it ends with CR LF, of which `say`, or the system, writes a part
+        say(row.getvalue().removesuffix("\r\n" if os.linesep == "\r\n" else "\n"))
 
 
 class Table:
@@ -169,7 +170,7 @@ def _rows(answer: Answer) -> Iterator[list[str]]:
         begins, page = line[0].page != page, line[0].page
         label = (f"{name}, page {page + 1}" if page else name) if begins else ""
         unsure = [answer.guess(digit) for digit in line if digit.label is None]
-        yield [label, "".join(map(str, line)), _sure(line), ", ".join(unsure)]
+        yield [label, "".join(map(str, line)), _sure(line), ", ".join(filter(None, unsure))]
     if page < 0:
         yield [name, "", "no digits found", ""]
 

@@ -115,6 +115,9 @@ def _say_all(found: "Correction") -> None:
         f"{percent(high)})"
     )
     say(f"not sure {percent(found.unsure)}")
+    right, count = found.digits
+    if count > len(found.answers):
+        say(f"digits {right:,} of {count:,} read right ({percent(right / count)})")
     if mistakes:
         rows = [
             [one_line(str(a.labelled.path)), a.labelled.digits, a.text or "nothing"]
@@ -132,14 +135,20 @@ def _draw_mistakes(found: "Correction", folder: Path) -> Path | None:
 
     groups = []
     for answer in found.mistakes:
-        digits, labels = answer.digits, answer.labelled.digits
+        pairs = answer.aligned()
+        tiles = [
+            Tile(
+                digit.image,
+                str(digit),
+                f"is {label}" if label else "is none",
+                digit.label is not None,
+            )
+            for digit, label in pairs
+            if digit and str(digit) != label
+        ]
+        missed = ", ".join(label for digit, label in pairs if digit is None)
         name = str(answer.labelled.path)
-        if len(digits) == len(labels):
-            wrong = [(d, f"not {x}") for d, x in zip(digits, labels, strict=True) if str(d) != x]
-        else:  # which digit is which nobody knows
-            wrong, name = [(d, "") for d in digits], f"{name}: not {labels}"
-        tiles = [Tile(d.image, str(d), note, d.label is not None) for d, note in wrong]
-        groups.append(Group(name, [tiles] if tiles else []))
+        groups.append(Group(f"{name}: {missed} not found" if missed else name, [tiles]))
     if not groups:
         return None
     make_folder(folder)
@@ -155,14 +164,14 @@ def _adapt(found: "Correction", path: Path, quiet: bool) -> "Adaptation":
     from mnistry.adaptation import adapt
     from mnistry.trainer import Progress
 
-    images, labels = found.examples()
+    images, labels, whence = found.examples()
     with progress("adapting", quiet) as report:
 
         def tell(number: int, count: int, told: Progress) -> None:
             done = (told.epoch - 1) * told.total + told.done
             report(number * told.epochs * told.total + done, count * told.epochs * told.total)
 
-        return adapt(images, labels, path, progress=tell)
+        return adapt(images, labels, path, whence, progress=tell)
 
 
 def _record(adapted: "Adaptation") -> dict[str, Any]:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from mnistry.reader import Digit
 
 _ON_A_SHEET = 480  # digits; a line counts as four at least
+_LINES = 60  # of one image that come together on a sheet
 _LONGEST = 200  # bytes of an image's name in a picture's: a file's may have 255
 
 
@@ -62,12 +63,12 @@ class Pictures:
             draw = self._draw_pages if answer.is_page else self._draw_taken
             self._drawn += draw(answer, source, self._draw / stem.replace(" ", "-"))
         if self._show is not None:
-            lines = answer.reading.lines
-            self._seen.append(_group(answer))
-            is_single = [len(line) for line in lines] == [1]
-            self._count += 1 if is_single else sum(max(4, len(line)) for line in lines or [()])
-            if self._count >= _ON_A_SHEET:
-                self._draw_sheet(self._show)
+            for group in _groups(answer):
+                self._seen.append(group)
+                is_single = [len(line) for line in group.lines] == [1]
+                self._count += 1 if is_single else sum(max(4, len(x)) for x in group.lines or [()])
+                if self._count >= _ON_A_SHEET:
+                    self._draw_sheet(self._show)
         return self._drawn[before:]
 
     def close(self) -> None:
@@ -137,16 +138,14 @@ def _shown(answer: Answer, digit: "Digit") -> str:
     return answer.label(digit) or f"{answer.guess(digit)}?"
 
 
-def _group(answer: Answer) -> "Group":
+def _groups(answer: Answer) -> Iterator["Group"]:
+    """What was seen on an image, in as many groups as it needs for no sheet to be too long."""
     from mnistry.draw.seen import Group, Tile
 
-    return Group(
-        answer.name,
-        [
-            [
-                Tile(digit.image, _shown(answer, digit), percent(digit), digit.label is not None)
-                for digit in line
-            ]
-            for line in answer.reading.lines
-        ],
-    )
+    lines = answer.reading.lines
+    for start in range(0, max(1, len(lines)), _LINES):
+        tiles = [
+            [Tile(d.image, _shown(answer, d), percent(d), d.label is not None) for d in line]
+            for line in lines[start : start + _LINES]
+        ]
+        yield Group(answer.name, tiles)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mnistry.cli.answers import Answer, CsvRows, JsonLines, Output, Table
-from mnistry.cli.console import DataDir, Quiet, progress, say
+from mnistry.cli.console import DataDir, Quiet, progress, say, tell
 from mnistry.cli.inputs import Found, find_images
 from mnistry.cli.pictures import Pictures
 from mnistry.errors import DataError, UsageError
@@ -95,7 +95,7 @@ def predict(
     tested = network.tested(index or [], data_dir, quiet)
     pictures = Pictures(draw, show, [name for name, _ in files])
     output: Output = JsonLines() if json else CsvRows() if csv else Table()
-    failed = False
+    failed = pages = False
     # answers that appear in the terminal show progress enough, and would run into a bar
     appear = (json or csv) and sys.stdout is not None and sys.stdout.isatty()
     try:
@@ -105,6 +105,7 @@ def predict(
                     if isinstance(found, DataError):
                         raise found
                     output.add(found, pictures.add(found, source))
+                    pages |= found.is_page
                 except DataError as problem:
                     failed = True
                     output.fail(name, problem)
@@ -117,6 +118,11 @@ def predict(
     if not json and not csv:
         for number, line in enumerate(pictures.summary()):
             say(line if number else f"\n{line}")
+    if pages and not network.knows_none and not quiet:
+        tell(
+            "mnistry: this network knows nothing but digits, so all ink on a page is taken for some"
+            "; the reader that comes with Mnistry, without --run and --reader, knows better"
+        )
     if failed:
         raise typer.Exit(DataError.exit_code)
 
@@ -129,6 +135,11 @@ class _Network:
     run: "Run | None"
     least: float  # confidence
     single: bool
+
+    @property
+    def knows_none(self) -> bool:
+        """Whether it tells digits from what is none."""
+        return self.reader is None or len(self.reader.network.classes) > len("0123456789")
 
     @classmethod
     def load(
@@ -226,5 +237,5 @@ def _openable(name: str) -> "str | bytes":
             from mnistry.picture import MAX_BYTES
 
             with open(name, "rb") as pipe:
-                return pipe.read(MAX_BYTES)
+                return pipe.read(MAX_BYTES + 1)
     return name

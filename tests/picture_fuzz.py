@@ -25,6 +25,7 @@ from PIL import Image
 
 from mnistry import pdf
 from mnistry.errors import MnistryError
+from mnistry.page import find_one, find_rows
 from mnistry.picture import read_pages
 
 SECONDS = 2.0
@@ -239,6 +240,8 @@ def _read(source: bytes | Path) -> str:
             assert page.ndim == 2, page.shape
             assert page.size, page.shape
             assert page.flags.writeable
+            find_one(page)
+            find_rows(page)
     except MnistryError as caught:
         error = caught
     assert "\n" not in str(error), repr(str(error))

@@ -150,7 +150,7 @@ def test_nothing_is_overwritten(runs, exports, tmp_path: Path, forge) -> None:
 
 def test_a_place_that_cannot_be_written(runs, exports, tmp_path: Path, forge) -> None:
     forge(exports["cnn"][0].path.read_bytes())
-    with pytest.raises(StorageError, match=r"o.onnx: cannot be written"):
+    with pytest.raises(StorageError, match=r"o.onnx: there is no folder"):
         export_run(runs["cnn"], tmp_path / "no" / "o.onnx")
     assert os.listdir(tmp_path) == []
 

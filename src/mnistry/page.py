@@ -2,13 +2,10 @@
 
 What is certain is decided here: what is a line, a speck, a row, the parts of one digit that lie
 above each other. What only a reader can tell is left open: a row is a sequence of atoms, and a
-digit is one of them or several neighbours. Atoms come from broken digits and from digits that
-touch, which are cut where little ink is in the way (Casey and Lecolinet, 1996, call this
-over-segmentation).
+digit is one of them or several neighbours.
 """
 
 import bisect
-import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -32,18 +29,13 @@ _LEAST = 5  # pixels of a digit's longer side
 _BESIDE = 0.35  # of the lower one's height: what shares so much with a neighbour is in its row
 _LOW_PIECE = 0.5  # of the usual height
 _APART = 0.3  # of the height: parts that lie further from each other are of two digits
-_WIDE = 0.6  # width by height: narrower ink is not cut
 _WIDEST = 1.6  # width by height of a digit
-_CUT = 0.5  # of the height: a cut through more ink is none
-_DARK = 100  # ink from which something is enclosed
-_BETWEEN = 0.3  # what a cut costs between strokes, in pixels of ink
-_ASIDE = 0.15  # what a cut's step aside costs, in pixels of ink
 _PART, _CUT_OFF = 0.05, 0.25  # of the size of one digit: its parts, and those at the image's edge
 _NEAR = 0.3  # of the same: how far a part may be
 # a low piece is of one digit with a tall: how close by the row's height, how low by the tall
 # one's, and how wide both together
 _GAP, _LOW, _BROAD = 0.1, 0.75, 1.2
-_MOST = 5  # atoms of one digit
+_MOST = 5  # atoms of one digit: of broken ones, and of those that `cutting` makes
 
 
 @dataclass(frozen=True, eq=False)
@@ -302,77 +294,3 @@ def _distance(a: Piece, b: Piece) -> float:
     across = max(a.box[0], b.box[0]) - min(a.right, b.right)
     down = max(a.box[1], b.box[1]) - min(a.bottom, b.bottom)
     return float(np.hypot(max(0, across), max(0, down)))
-
-
-def cut(piece: Piece) -> list[Piece]:
-    """A wide piece, cut from top to bottom along ways that cross little ink.
-
-    Returns:
-        Its parts from left to right; itself alone where it is narrow, or full of ink.
-    """
-    x, y, wide, tall = piece.box
-    if wide < _WIDE * tall or tall < 2 * _LEAST:
-        return [piece]
-    scale = min(1.0, 48 / tall)
-    small = cv2.resize(piece.ink, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-    rows = (np.arange(tall) + 0.5) / tall * len(small) - 0.5
-    ways = [np.interp(rows, np.arange(len(small)), way) for way in _ways(small.astype(np.uint8))]
-    column = (np.arange(wide) + 0.5) / wide * small.shape[1] - 0.5
-    atoms, left = [], np.full((tall, wide), 255, np.uint8)
-    for way in [*ways, np.full(tall, np.inf)]:
-        here = left & (column <= way[:, None]) * np.uint8(255)
-        left = left & ~here
-        ink = piece.ink & here
-        left_edge, top, w, h = cv2.boundingRect(ink)
-        if w and h:
-            part = ink[top : top + h, left_edge : left_edge + w]
-            atoms.append(Piece((x + left_edge, y + top, w, h), part))
-    return atoms
-
-
-def _ways(ink: UInt8s) -> list[NDArray[np.intp]]:
-    """The best ways to cut: (h,) the column at each row; from left to right.
-
-    A way through what a digit encloses crosses little ink, too. So ways are sought twice, the
-    second time with a price on what has ink above it and below.
-    """
-    tall, wide = ink.shape
-    dark = ink > _DARK
-    between = np.logical_or.accumulate(dark) & np.logical_or.accumulate(dark[::-1])[::-1] & ~dark
-    middle, edge = tall // 2, 0.12 * tall
-    chosen: dict[int, NDArray[np.intp]] = {}
-    for price, most in ((0.0, 3.0), (_BETWEEN, 4.5)):
-        cost = (ink / 255 + price * between).astype(np.float32)
-        down, up = _cheapest(cost), _cheapest(cost[::-1])
-        through = down[middle] + up[tall - 1 - middle] - cost[middle]  # of the best by each column
-        low = cv2.erode(through[None], np.ones((1, 7)))[0]
-        for at in through.argsort(kind="stable").tolist():
-            if len(chosen) >= most * wide / tall:
-                break
-            if through[at] > min(low[at], _CUT * tall) or not edge <= at <= wide - 1 - edge:
-                continue
-            if all(abs(at - other) >= 0.1 * tall for other in chosen):
-                above, below = _way(down[:middle], at), _way(up[: tall - 1 - middle], at)
-                chosen[at] = np.array([*above[::-1], at, *below])
-    return [chosen[at] for at in sorted(chosen)]
-
-
-def _cheapest(cost: NDArray[np.float32]) -> NDArray[np.float32]:
-    """What the cheapest way down to each pixel costs."""
-    total = np.full((len(cost), cost.shape[1] + 2), np.inf, np.float32)
-    total[:, 1:-1] = cost
-    for above, here in itertools.pairwise(total):
-        aside = np.minimum(above[:-2], above[2:])
-        aside += _ASIDE
-        here[1:-1] += np.minimum(aside, above[1:-1], out=aside)
-    return total[:, 1:-1]
-
-
-def _way(total: NDArray[np.float32], at: int) -> list[int]:
-    """The columns of the cheapest way back up from below a column of the last row."""
-    way = []
-    for costs in total[::-1].tolist():
-        near = range(max(0, at - 1), min(len(costs), at + 2))
-        at = min((costs[column] + _ASIDE * (column != at), column) for column in near)[1]
-        way.append(at)
-    return way

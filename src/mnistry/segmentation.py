@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mnistry.page import Piece, cut, join, may_be_one
+from mnistry.cutting import cut
+from mnistry.page import Piece, join, may_be_one
 
 _SURE = 0.9  # less, and a piece may be a part of a digit, or several
 _TOO_WIDE = 1.1  # width by height of what may be several, however sure

@@ -13,10 +13,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from mnistry.cutting import cut
 from mnistry.dataset import Dataset
 from mnistry.formats import DIGITS
 from mnistry.normalise import SIZE, normalise
-from mnistry.page import Piece, cut, join
+from mnistry.page import Piece, join
 from mnistry.recipe import PRESETS, Augment, Recipe
 
 CLASSES = (*DIGITS, "none")

@@ -446,7 +446,7 @@ def test_a_network_of_the_users_own() -> None:
 def test_what_a_network_takes_for_nothing_is_passed_over() -> None:
     reader = Reader(Fixed((*DIGITS, "letter", "blot"), answer=11))
     image = write_sheet(["314"], seed=1).image
-    assert reader.read(image).digits == ()
+    assert set(reader.read(image).text) <= {"?"}  # one is wide, and may be several
     (digit,) = reader.read(image, single=True).digits
     assert digit.confidence < 0.1
 

@@ -46,10 +46,11 @@ def test_two_that_touch_are_parted() -> None:
     assert parts[0].piece.right <= parts[1].piece.box[0] + 1
 
 
-def test_what_is_no_digit_either_way_stays_whole() -> None:
-    whole = seen(two(), None)
-    ways = Ways([whole])
-    assert ways.best([seen(p, None) for p in ways.unseen]) == [whole]
+def test_what_is_no_digit_either_way_is_left_out_but_not_where_it_may_be_several() -> None:
+    wide = seen(join([bar(0, 50, 4), bar(0), bar(42)]), None)
+    for whole, left in ((seen(two(), None), []), (wide, [wide]), (seen(bar(0, 50, 4), None), [])):
+        ways = Ways([seen(bar(-60), 1), whole])
+        assert ways.best([seen(p, None) for p in ways.unseen])[1:] == left
 
 
 def test_a_cut_has_to_pay() -> None:

@@ -15,7 +15,7 @@ from mnistry.page import Piece
 UInt8s = NDArray[np.uint8]
 
 _LEAST = 10  # pixels of the height of what is cut
-_WIDE = 0.6  # width by height: narrower ink is not cut
+_WIDE = 0.35  # width by height: narrower ink is not cut
 _CUT = 0.5  # of the height: a cut through more ink is none
 _DARK = 100  # ink from which something is enclosed
 _BETWEEN = 0.3  # what a cut costs between strokes, in pixels of ink

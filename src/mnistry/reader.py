@@ -20,7 +20,6 @@ from mnistry.segmentation import Seen, Ways
 if TYPE_CHECKING:
     from mnistry.picture import Picture
 
-_DROPPED = 0.9  # the probability of being no digit from which ink is passed over in silence
 _AT_A_TIME = 64  # images that are read together, or digits
 
 Floats = NDArray[np.float32]
@@ -60,10 +59,11 @@ class Digit:
         line: int,
         image: UInt8s,
     ) -> "Digit":
-        """The most probable digit; without a label where that is 0, or less than `least`."""
+        """The most probable digit; its label is None if that is less than `least`, or than none."""
         best = int(probabilities.argmax())
         confidence = float(probabilities[best])
-        label = best if 0 < confidence >= least else None
+        none = 1 - float(probabilities.sum())
+        label = best if confidence >= max(least, none) else None
         return cls(label, confidence, probabilities, box, page, line, image)
 
     def __str__(self) -> str:
@@ -240,7 +240,6 @@ class Reader:
             ways = [Ways(row) for row in seen]
             others = iter(self._seen([piece for way in ways for piece in way.unseen]))
             seen = [way.best([next(others) for _ in way.unseen]) for way in ways]
-            seen = [[s for s in row if s.probabilities[10:].sum() < _DROPPED] for row in seen]
         parted = iter(seen)
         return [Reading(tuple(self._digits(pages, parted, single))) for pages in images]
 

@@ -14,7 +14,10 @@ _SURE = 0.9  # less, and a piece may be a part of a digit, or several
 _TOO_WIDE = 1.1  # width by height of what may be several, however sure
 _LOW = 0.5  # of the row's height: no part, nor several together, is a digit if it is lower
 _ONE_MORE = 0.6  # the chance that what can be parted is
-_NONE = 0.3  # how far ink that is no digit counts against digits that touch
+_NONE = 0.1  # how far ink that is no digit counts against digits that touch
+# the probability of being no digit from which ink is passed over in silence, and how much of the
+# row's height it has to have, if it is wide, to be a number that nobody should miss
+_DROPPED, _TALL = 0.9, 0.6
 
 Floats = NDArray[np.float32]
 UInt8s = NDArray[np.uint8]
@@ -41,6 +44,7 @@ class Ways:
     def __init__(self, row: Sequence[Seen]) -> None:
         """Cuts what is doubtful; `unseen` is what has to be looked at then."""
         height = sorted(seen.piece.box[3] for seen in row)[len(row) // 2]
+        self._row, self._height = row, height
         atoms: list[tuple[Piece, bool]] = []  # and whether it is doubtful
         self._choices: list[tuple[int, int, Seen | None]] = []  # first atom, past the last, seen
         for seen in row:
@@ -67,7 +71,8 @@ class Ways:
         """The most probable way, `others` being what was seen in `unseen`.
 
         A whole piece may be no digit. Parts and several pieces may not: there is always some
-        way to put strokes together that is none.
+        way to put strokes together that is none. What is surely no digit is left out, but not parts
+        of a digit, and not what may be several that could not be parted.
         """
         waiting = iter(others)
         choices = []
@@ -88,4 +93,10 @@ class Ways:
         while step := last[at]:
             at = step[0]
             path.append(step[1])
-        return path[::-1]
+        return [seen for seen in path[::-1] if not self._is_left_out(seen)]
+
+    def _is_left_out(self, seen: Seen) -> bool:
+        _, _, wide, tall = seen.piece.box
+        may_be_several = wide > _TOO_WIDE * tall and tall > _TALL * self._height
+        is_none = float(seen.probabilities[10:].sum()) >= _DROPPED
+        return is_none and seen in self._row and not may_be_several

@@ -17,7 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +73,6 @@ class Count:
     right: int = 0
     invented: int = 0
     usual: int = 0
-    seconds: list[float] = field(default_factory=list)
 
     def row(self, name: str) -> str:
         """Its line of the table."""
@@ -156,9 +155,7 @@ def count(
     total = Count()
     for seed in range(pages):
         sheet = write_sheet(rows(np.random.default_rng(seed)), seed=900 + seed, **how)
-        started = time.perf_counter()
         digits = reader.read(sheet.image).digits
-        total.seconds.append(time.perf_counter() - started)
         numbers = sheet.match([digit.box for digit in digits]).tolist()
         found = [(digit.label, n) for digit, n in zip(digits, numbers, strict=True) if n >= 0]
         total.digits += len(sheet.labels)

@@ -28,6 +28,7 @@ from torch import Tensor, nn
 from mnistry.dataset import Data, as_splits
 from mnistry.errors import DependencyError, ModelError
 from mnistry.files import check_free, write_file
+from mnistry.network import open_session
 from mnistry.run import Run
 from mnistry.version import __version__
 
@@ -68,7 +69,7 @@ class Export:
         return asdict(self) | {"path": str(self.path)}
 
 
-class _Reading(nn.Module):
+class _Inference(nn.Module):
     """A network with what comes before and after it."""
 
     def __init__(self, network: nn.Module) -> None:
@@ -112,22 +113,23 @@ def export_run(
     """
     place = Path(path)
     check_free(place)
-    onnxruntime = _libraries()
+    _check_libraries()
     splits = run.load_data(data_dir) if data is None else as_splits(data, data_dir)
     images = splits.test.images
     content = _to_onnx(run, notes or {})
     tell = progress or (lambda _done, _total: None)
-    difference, others = _compare(onnxruntime, content, run, images, tell)
+    difference, others = _compare(content, run, images, tell)
     check_free(place)
     write_file(place, content)
     name = f"{splits.name} test"
     return Export(place, len(content), len(run.classes), name, len(images), difference, others)
 
 
-def _libraries() -> Any:
-    """Sees to it that all that is needed is there; gives onnxruntime."""
+def _check_libraries() -> None:
+    """Sees to it that all that is needed is there."""
     try:
-        return [importlib.import_module(name) for name in ("onnx", "onnxscript", "onnxruntime")][-1]
+        for name in ("onnx", "onnxscript", "onnxruntime"):
+            importlib.import_module(name)
     except ImportError as error:
         raise DependencyError.missing(error.name) from error
 
@@ -142,7 +144,7 @@ def _to_onnx(run: Run, notes: Mapping[str, str]) -> bytes:
     try:
         with _silenced():
             program: Any = torch.onnx.export(
-                _Reading(run.network).eval(),
+                _Inference(run.network).eval(),
                 (torch.zeros(2, 28, 28, dtype=torch.uint8),),
                 input_names=["images"],
                 output_names=["probabilities"],
@@ -213,7 +215,6 @@ def _metadata(run: Run) -> dict[str, str]:
 
 
 def _compare(
-    onnxruntime: Any,
     content: bytes,
     run: Run,
     images: NDArray[np.uint8],
@@ -224,12 +225,9 @@ def _compare(
     Raises:
         ModelError: ONNX Runtime cannot run the graph, or the difference is over the tolerance.
     """
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4  # what fails is raised
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # PyTorch needs cores
     largest, others, done = 0.0, 0, 0
     with _refusals(run):
-        session = onnxruntime.InferenceSession(content, options, ["CPUExecutionProvider"])
+        session = open_session(content)
     for part in np.split(images, range(1, len(images), _BATCH)):
         expected = run.predict(part)
         with _refusals(run):

@@ -107,15 +107,24 @@ def _content(path: str | os.PathLike[str]) -> bytes:
         ) from error
 
 
-def _session(content: bytes, name: str, threads: int) -> Any:
+def open_session(content: bytes, threads: int = 0) -> Any:
+    """ONNX Runtime's session of an ONNX file: it is quiet, and leaves the cores to others.
+
+    Raises:
+        Exception: Of ONNX Runtime's own kinds.
+    """
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4  # what fails is raised
     options.intra_op_num_threads = threads
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return onnxruntime.InferenceSession(content, options, ["CPUExecutionProvider"])
+
+
+def _session(content: bytes, name: str, threads: int) -> Any:
     try:
-        session = onnxruntime.InferenceSession(content, options, ["CPUExecutionProvider"])
+        session = open_session(content, threads)
         shapes = [(i.name, i.type) for i in (*session.get_inputs(), *session.get_outputs())]
     except Exception as error:  # onnxruntime has kinds of its own
         raise ModelError(f"{name}: {_expected('no network that can be used')}") from error

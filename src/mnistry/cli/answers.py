@@ -175,7 +175,7 @@ def _rows(answer: Answer) -> Iterator[list[str]]:
         yield [name, "", "no digits found", ""]
 
 
-def percent(digit: "Digit") -> str:
+def how_sure(digit: "Digit") -> str:
     """How sure a digit is, rounded down: 100% would promise too much."""
     return f"{min(99.9, math.floor(1000 * digit.confidence) / 10):.1f}%"
 
@@ -183,7 +183,7 @@ def percent(digit: "Digit") -> str:
 def _sure(line: Sequence["Digit"]) -> str:
     """The same of each digit of a line, in whole percent where there are several."""
     if len(line) == 1:
-        return percent(line[0])
+        return how_sure(line[0])
     return " ".join(f"{min(99, math.floor(100 * digit.confidence)):2}" for digit in line)
 
 

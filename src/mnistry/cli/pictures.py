@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mnistry.cli.answers import Answer, percent
+from mnistry.cli.answers import Answer, how_sure
 from mnistry.cli.console import make_folder, one_line
 from mnistry.cli.inputs import real_path
 
@@ -145,7 +145,7 @@ def _groups(answer: Answer) -> Iterator["Group"]:
     lines = answer.reading.lines
     for start in range(0, max(1, len(lines)), _LINES):
         tiles = [
-            [Tile(d.image, _shown(answer, d), percent(d), d.label is not None) for d in line]
+            [Tile(d.image, _shown(answer, d), how_sure(d), d.label is not None) for d in line]
             for line in lines[start : start + _LINES]
         ]
         yield Group(answer.name, tiles)

@@ -208,8 +208,8 @@ def summarise(held: list[Held]) -> dict[str, str]:
     least = least_confidence(labels, answers, confidence, wrong=0.005)
     print(
         f"\nunseen Swiss writers, {len(held)} folds: {mean:.2f} ± {deviation:.2f}%, {fine:.2f}% "
-        f"without those of swiss_errors.csv; digits against what is none, the mean of their areas "
-        f"{np.mean([h.area for h in held]):.4f}; temperature {temperature:.3f}, expected calibration "
+        f"without those of swiss_errors.csv; digits against what is none, mean of the areas "
+        f"{np.mean([h.area for h in held]):.4f}; temperature {temperature:.3f}, calibration "
         f"error {error:.2%}; from a confidence of {least:.3f} on, with one in 200 wrong, "
         f"{(confidence >= least).mean():.2%} are answered"
     )

@@ -145,3 +145,27 @@ class TestImages:
             image = Image.fromarray(RAMP)
             image.getexif()[0x0112] = value
             np.testing.assert_array_equal(grey_image(image, "x"), RAMP)
+
+    @pytest.mark.parametrize(
+        ("dpi", "size"),
+        [
+            ((204, 98), (60, 83)),
+            ((98, 204), (125, 40)),
+            ((300, 300), (60, 40)),
+            ((204, 196), (60, 40)),  # of a fine fax: near enough
+            ((900, 100), (60, 40)),
+            ((0, 100), (60, 40)),
+            ((float("nan"), 100), (60, 40)),
+            ("many", (60, 40)),
+            (None, (60, 40)),
+        ],
+    )
+    def test_pixels_become_square(
+        self, dpi: object, size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        image = Image.new("L", (60, 40), 255)
+        image.info["dpi"] = dpi
+        assert grey_image(image, "x").shape == size[::-1]
+        monkeypatch.setattr("mnistry.grey._LARGE", 100)
+        small = {(60, 83): (29, 40), (125, 40): (60, 19)}
+        assert grey_image(image, "x").shape == small.get(size, size)[::-1]

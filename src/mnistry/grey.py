@@ -1,4 +1,6 @@
-"""Decoded images and arrays of every kind to grey, as they are meant to be seen: upright, on white.
+"""Decoded images and arrays of every kind to grey, as they are meant to be seen.
+
+That is upright, on white, and with square pixels: a fax's lines lie twice as far apart as its dots.
 
 Colours become their luminance. That keeps ink of every colour but yellow far above a photo's noise,
 and pencil clearer than the darkest of the three channels does, which has the noise of all of them.
@@ -14,6 +16,9 @@ from mnistry.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+
+_ALIKE, _LONGEST = 0.1, 4  # resolutions that differ by less, or more times, are a slip, or a lie
+_LARGE = 20_000_000  # pixels
 
 
 def grey_array(array: NDArray[Any]) -> NDArray[np.uint8]:
@@ -63,14 +68,16 @@ def grey_array(array: NDArray[Any]) -> NDArray[np.uint8]:
 
 
 def grey_image(image: "Image", name: str) -> NDArray[np.uint8]:
-    """Decode an image, bring it to grey, and turn it as its EXIF orientation says.
+    """Decode an image, bring it to grey, and turn and stretch it as the file says.
 
     Args:
         image: of any mode; it stays as it is.
         name: what an error calls it.
 
     Returns:
-        (h, w) uint8, 0 black to 255 white, writable, a copy.
+        (h, w) uint8, 0 black to 255 white, writable, a copy. It is turned as EXIF's orientation
+        says. Where the resolutions across and down differ, up to four times, it has the finer one
+        both ways; the coarser, if it would have over 20 million pixels.
 
     Raises:
         DataError: The image has no grey values from 0 to 255 or 65535.
@@ -92,8 +99,23 @@ def grey_image(image: "Image", name: str) -> NDArray[np.uint8]:
         7: turns.TRANSVERSE,
         8: turns.ROTATE_90,
     }.get(orientation)
-    grey = _grey(image, name)
+    grey = _square(_grey(image, name), image.info.get("dpi"))
     return np.array(grey if turn is None else grey.transpose(turn))
+
+
+def _square(grey: "Image", dpi: object) -> "Image":
+    """An image with square pixels, its resolutions across and down being known or not."""
+    try:
+        across, down = map(float, dpi)  # type: ignore[call-overload]
+        ratio = across / down
+    except (TypeError, ValueError, ZeroDivisionError):
+        return grey
+    if abs(ratio - 1) < _ALIKE or not 1 / _LONGEST <= ratio <= _LONGEST:
+        return grey
+    # the coarser side is stretched, but on a large image the finer one shrunk
+    is_large = max(ratio, 1 / ratio) * grey.width * grey.height > _LARGE
+    across, down = (1, ratio) if is_large == (ratio < 1) else (1 / ratio, 1)
+    return grey.resize((max(1, round(grey.width * across)), max(1, round(grey.height * down))))
 
 
 def _grey(image: "Image", name: str) -> "Image":

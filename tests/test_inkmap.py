@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mnistry import inkmap
 from mnistry.inkmap import InkMap, components, find_ink
 from mnistry.pen.paper import Sheet, write_sheet
 
@@ -220,3 +221,31 @@ def test_components_of_few_and_of_many_pixels(side: int) -> None:
     assert len(stats) == count + 1
     assert labels.max() == count
     assert [0, 0, 3, 3, 5] in stats[1:].tolist()
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_even_paper_is_found_at_once_and_its_ink_is_the_same(
+    dark: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = write_sheet(["3141", "59"], light=0, noise=2, dark=dark, seed=1).image
+    found = inkmap._even_paper(image)
+    assert found is not None
+    assert found[1] == dark
+    at_once = find_ink(image)
+    monkeypatch.setattr(inkmap, "_even_paper", lambda _: None)
+    place_by_place = find_ink(image)
+    ink = place_by_place.mask > 0
+    assert ((at_once.mask > 0) != ink).sum() < 0.05 * ink.sum()
+    assert np.abs(at_once.ink[ink].astype(int) - place_by_place.ink[ink]).mean() < 12
+
+
+def test_paper_that_is_not_even() -> None:
+    sheet = write_sheet(["3141", "59"], light=0, noise=2, seed=1).image
+    desk = cv2.copyMakeBorder(sheet, *[80] * 4, cv2.BORDER_CONSTANT, value=110)
+    shadow = sheet.copy()
+    shadow[:, 120:] = shadow[:, 120:] // 2
+    sloping = (sheet * np.linspace(1, 0.7, sheet.shape[1])).astype(np.uint8)
+    rng = np.random.default_rng(0)
+    noise = rng.integers(0, 256, (90, 90), np.uint8)
+    for image in (desk, np.invert(desk), shadow, sloping, noise, np.zeros((9, 9), np.uint8)):
+        assert inkmap._even_paper(image) is None

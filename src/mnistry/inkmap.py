@@ -26,6 +26,9 @@ _WIDEST = 0.007  # of the image's side: half a stroke that is wider than most
 _MUCH_MORE = 2  # so many times as much says that it is not by chance
 _DEEPEST = 0.4  # of the brightest paper: what is darker is enlarged no more than that
 _DIM, _EDGE = 0.7, 0.05  # of the same, and of the image: so dark and so large may be a desk
+# even paper: how much of it is about as bright as most, how bright, and how loud its noise may be
+_EVEN, _DARKEST, _LOUD = 0.95, 64, 0.25
+_NARROW = 9  # pixels, in the coarse image: what is as wide may be no ink
 _SIGMAS = 5.0  # of the noise: what is fainter is paper
 _FAINTEST = 18  # of 255: what differs less from the paper is no ink
 _FULL = 0.9  # of what stands out: how much has less contrast than full ink
@@ -77,9 +80,7 @@ class InkMap:
         if not cv2.countNonZero(self.faint):
             return self.faint
         rim = self.ground + 0.5 * (self._least - self.ground)
-        table = (np.arange(256) - rim) * (255 / max(1.0, self.full - rim))
-        table = np.rint(np.minimum(np.maximum(table, 0), 255)).astype(np.uint8)
-        return cv2.LUT(self.contrast, table).astype(np.uint8, copy=False)
+        return _looked_up(self.contrast, (np.arange(256) - rim) * (255 / max(1.0, self.full - rim)))
 
 
 def find_ink(grey: UInt8s) -> InkMap:
@@ -91,7 +92,24 @@ def find_ink(grey: UInt8s) -> InkMap:
     Returns:
         Its ink; all 0 where nothing stands out from the paper and its noise.
     """
+    contrast, is_dim = _contrast(grey)
+    soft = cv2.GaussianBlur(contrast, (3, 3), 0).astype(np.uint8, copy=False)
+    histogram = _histogram(soft)
+    ground, sigma = _noise(histogram, is_dim)
+    faintest = ground + max(_FAINTEST, _SIGMAS * sigma)
+    histogram[: int(faintest) + 1] = 0
+    (full,) = _quantiles(histogram, _FULL)
+    return InkMap(contrast, soft, ground, full, _over(soft, faintest))
+
+
+def _contrast(grey: UInt8s) -> tuple[UInt8s, bool]:
+    """How much darker than its paper each pixel is; and whether some of the paper is dim."""
     small = _reduced(grey, _COARSE)
+    even = _even_paper(small)
+    if even is not None:
+        brightness, is_dark = even
+        values = np.arange(256)[:: -1 if is_dark else 1]
+        return _looked_up(grey, 255 - values * (_WHITE / brightness)), False
     if _is_dark(small):
         grey, small = np.invert(grey), np.invert(small)
     paper = _paper(small)
@@ -102,14 +120,7 @@ def find_ink(grey: UInt8s) -> InkMap:
         is_dim = (paper < _DIM * bright).mean() > _EDGE
         level = np.maximum(paper, max(1, round(_DEEPEST * bright)))
         lifted = cv2.add(grey, _enlarged(level - paper, grey.shape)).astype(np.uint8, copy=False)
-    contrast = np.invert(cv2.divide(lifted, _enlarged(level, grey.shape), scale=_WHITE))
-    soft = cv2.GaussianBlur(contrast, (3, 3), 0).astype(np.uint8, copy=False)
-    histogram = _histogram(soft)
-    ground, sigma = _noise(histogram, is_dim)
-    faintest = ground + max(_FAINTEST, _SIGMAS * sigma)
-    histogram[: int(faintest) + 1] = 0
-    (full,) = _quantiles(histogram, _FULL)
-    return InkMap(contrast, soft, ground, full, _over(soft, faintest))
+    return np.invert(cv2.divide(lifted, _enlarged(level, grey.shape), scale=_WHITE)), is_dim
 
 
 def components(mask: UInt8s) -> tuple[NDArray[Any], NDArray[np.int32]]:
@@ -149,6 +160,12 @@ def _over(image: UInt8s, level: float) -> UInt8s:
     return cv2.threshold(image, level, 255, cv2.THRESH_BINARY)[1].astype(np.uint8, copy=False)
 
 
+def _looked_up(image: UInt8s, table: NDArray[np.floating[Any]]) -> UInt8s:
+    """Each value replaced by what a table (256,) has for it, rounded to 0..255."""
+    bytes_ = np.rint(np.minimum(np.maximum(table, 0), 255)).astype(np.uint8)
+    return cv2.LUT(image, bytes_).astype(np.uint8, copy=False)
+
+
 def _extremes(image: NDArray[Any]) -> tuple[float, float]:
     """The least and the largest of its values."""
     return cv2.minMaxLoc(image)[:2]
@@ -181,6 +198,34 @@ def _reduced_by(grey: UInt8s, times: int) -> UInt8s:
     return small.astype(np.uint8, copy=False)
 
 
+def _even_paper(small: UInt8s) -> tuple[int, bool] | None:
+    """The brightness of paper that is the same all over, and whether the image is a negative.
+
+    None where some of it is brighter or darker, or where something on it is not narrow, and may be
+    a shadow or a desk: the paper has to be looked at place by place then.
+    """
+    histogram = _histogram(small)
+    is_dark = _is_negative(histogram)
+    if is_dark:
+        histogram, small = histogram[::-1], np.invert(small)
+    paper, sigma = _noise(histogram[::-1], False)
+    paper = 255 - paper
+    faintest = max(_FAINTEST * paper / _WHITE, _SIGMAS * sigma)
+    near = histogram[max(0, round(paper - faintest / 3)) : round(paper + faintest / 3) + 1].sum()
+    ink = histogram[: max(0, round(paper - faintest))].sum()
+    if paper < _DARKEST or faintest > _LOUD * paper or near < _EVEN * (small.size - ink):
+        return None
+    marks = cv2.threshold(small, paper - faintest, 255, cv2.THRESH_BINARY_INV)[1]
+    solid = cv2.erode(marks, _SQUARE, iterations=_NARROW // 2, borderValue=255)
+    return None if cv2.countNonZero(solid) else (paper, is_dark)
+
+
+def _is_negative(histogram: NDArray[np.float64]) -> bool:
+    """Whether what is bright lies further from the middle than what is dark."""
+    low, middle, high = _quantiles(histogram, 0.005, 0.5, 0.995)
+    return high - middle > middle - low
+
+
 def _is_dark(small: UInt8s) -> bool:
     """Whether the ground is dark and the ink light."""
     few = _reduced_by(small, -(-max(small.shape) // _FEW))
@@ -197,8 +242,7 @@ def _is_dark(small: UInt8s) -> bool:
         )
         if max(light, dark) > _MUCH_MORE * min(light, dark):
             return bool(light > dark)
-    low, middle, high = _quantiles(_histogram(small), 0.005, 0.5, 0.995)
-    return high - middle > middle - low
+    return _is_negative(_histogram(small))
 
 
 def _is_on_desk(bright: UInt8s) -> bool:

@@ -178,6 +178,8 @@ def _stretches(own: UInt8s, side: float, rule: float, thin: float) -> list[_Stre
     gap = length // 2
     runs = cv2.dilate(own, _bar(3).T)  # so that slanting ones are not cut to bits
     runs = cv2.erode(runs, _bar(length), borderType=cv2.BORDER_CONSTANT, borderValue=0)
+    if not cv2.countNonZero(runs):
+        return []
     # opened, and then closed, by way of what is longer than either
     runs = cv2.dilate(runs, _bar(length + 2 * gap), anchor=(length // 2 + gap, 0))
     runs = cv2.erode(runs, _bar(2 * gap + 1))

@@ -60,26 +60,28 @@ class InkMap:
         return InkMap(self.contrast, self.soft, self.ground, full, faint)
 
     @cached_property
-    def _least(self) -> float:
-        """The least contrast that any ink has."""
-        least = self.ground + _OF_INK * (self.full - self.ground)
-        strokes = _over(self.soft, least) & self.faint
-        inside = cv2.erode(strokes, np.ones((3, 3), np.uint8))
-        if cv2.countNonZero(inside) < _THIN * cv2.countNonZero(strokes):
-            least = self.ground + _OF_THIN_INK * (self.full - self.ground)
-        return least
+    def _inked(self) -> tuple[float, UInt8s]:
+        """The least contrast that any ink has, and where there is as much."""
+        least, strokes = self._above(_OF_INK)
+        inside = cv2.countNonZero(cv2.erode(strokes, _SQUARE))
+        is_thin = inside < _THIN * cv2.countNonZero(strokes)
+        return self._above(_OF_THIN_INK) if is_thin else (least, strokes)
 
-    @cached_property
+    def _above(self, share: float) -> tuple[float, UInt8s]:
+        least = self.ground + share * (self.full - self.ground)
+        return least, _over(self.soft, least) & self.faint
+
+    @property
     def mask(self) -> UInt8s:
         """(h, w) uint8, 255 where there is ink, else 0: not where something is too faint."""
-        return _over(self.soft, self._least) & self.faint
+        return self._inked[1]
 
     @cached_property
     def ink(self) -> UInt8s:
         """(h, w) uint8, 0 ground to 255 ink; what is certainly ground is 0."""
         if not cv2.countNonZero(self.faint):
             return self.faint
-        rim = self.ground + 0.5 * (self._least - self.ground)
+        rim = self.ground + 0.5 * (self._inked[0] - self.ground)
         return _looked_up(self.contrast, (np.arange(256) - rim) * (255 / max(1.0, self.full - rim)))
 
 

@@ -22,6 +22,7 @@ from mnistry.errors import DataError, UsageError
 if TYPE_CHECKING:
     from mnistry.adaptation import Adaptation
     from mnistry.correction import Correction
+    from mnistry.reader import Digit
 
 _MOST = 20  # mistakes in the table; the picture has all
 
@@ -136,19 +137,16 @@ def _draw_mistakes(found: "Correction", folder: Path) -> Path | None:
     groups = []
     for answer in found.mistakes:
         pairs = answer.aligned()
-        tiles = [
-            Tile(
-                digit.image,
-                str(digit),
-                f"is {label}" if label else "is none",
-                digit.label is not None,
-            )
-            for digit, label in pairs
-            if digit and str(digit) != label
-        ]
         missed = ", ".join(label for digit, label in pairs if digit is None)
+        tiles = [
+            Tile(digit.image, str(digit), _note(digit, label), digit.label is not None)
+            for digit, label in pairs
+            if digit and (missed or str(digit) != label)  # all, to see between which it was missed
+        ]
         name = str(answer.labelled.path)
-        groups.append(Group(f"{name}: {missed} not found" if missed else name, [tiles]))
+        if tiles and missed:
+            name = f"{name}: {missed} not found"
+        groups.append(Group(name, [tiles] if tiles else []))
     if not groups:
         return None
     make_folder(folder)
@@ -158,6 +156,13 @@ def _draw_mistakes(found: "Correction", folder: Path) -> Path | None:
         picture = folder / f"mistakes-{number}.png"
     draw_seen(groups, picture)
     return picture
+
+
+def _note(digit: "Digit", label: str) -> str:
+    """What a digit is, where that is not what it was read as."""
+    if str(digit) == label:
+        return ""
+    return f"is {label}" if label else "is none"
 
 
 def _adapt(found: "Correction", path: Path, quiet: bool) -> "Adaptation":

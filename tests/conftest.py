@@ -1,8 +1,12 @@
 """What several test files share: where real data lies, and a cache of the tests' own."""
 
 import os
+import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
@@ -52,3 +56,31 @@ def mnistry(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str,
         return code, out, err
 
     return call
+
+
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> list[subprocess.Popen[bytes]]:
+    """The processes that were started."""
+    started: list[subprocess.Popen[bytes]] = []
+
+    class Watched(subprocess.Popen):  # type: ignore[type-arg]
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            super().__init__(*args, **kwargs)
+            started.append(self)
+
+    monkeypatch.setattr("subprocess.Popen", Watched)
+    return started
+
+
+@pytest.fixture(params=["none", "no interpreter", "embedded", "another program", "killed"])
+def trouble(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """What befalls worker processes; whom to kill, and when, the test decides."""
+    programs = {
+        "no interpreter": "/nowhere/python",
+        "embedded": None,
+        "another program": shutil.which("false"),
+    }
+    kind = str(request.param)
+    if kind in programs:
+        monkeypatch.setattr(sys, "executable", programs[kind])
+    return kind

@@ -1,6 +1,5 @@
 """Tests of mnistry.pen: the same digits for the same settings, by writers, as MNIST looks."""
 
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -146,16 +145,10 @@ def test_more_than_memory_holds_is_refused_before_any_work(monkeypatch) -> None:
 
 
 @pytest.fixture
-def workers(monkeypatch: pytest.MonkeyPatch) -> list[subprocess.Popen[bytes]]:
+def workers(
+    started: list[subprocess.Popen[bytes]], monkeypatch: pytest.MonkeyPatch
+) -> list[subprocess.Popen[bytes]]:
     """Every set is written by three workers; those that were started."""
-    started: list[subprocess.Popen[bytes]] = []
-
-    class Watched(subprocess.Popen):  # type: ignore[type-arg]
-        def __init__(self, *args: Any, **kwargs: Any) -> None:
-            super().__init__(*args, **kwargs)
-            started.append(self)
-
-    monkeypatch.setattr("subprocess.Popen", Watched)
     monkeypatch.setattr("mnistry.pen.writing._WORTH", 1)
     monkeypatch.setattr("mnistry.pen.writing.cores", lambda: 3)
     return started
@@ -170,22 +163,11 @@ def alone() -> tuple[Written, Written]:
     return write(CHUNKS)
 
 
-@pytest.mark.parametrize(
-    "trouble", ["none", "no interpreter", "embedded", "another program", "killed"]
-)
 def test_workers_give_the_same_bits(
     trouble: str,
     alone: tuple[Written, Written],
     workers: list[subprocess.Popen[bytes]],
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    if trouble == "no interpreter":
-        monkeypatch.setattr(sys, "executable", "/nowhere/python")
-    if trouble == "embedded":
-        monkeypatch.setattr(sys, "executable", None)
-    if trouble == "another program":
-        monkeypatch.setattr(sys, "executable", shutil.which("false"))
-
     def progress(*_: int) -> None:
         if trouble == "killed":
             workers[1].kill()

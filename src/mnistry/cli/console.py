@@ -20,6 +20,14 @@ _LINES_EVERY = 5.0  # seconds between two lines of progress where there is no te
 
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+ReaderFile = Annotated[
+    Path | None,
+    typer.Option(readable=False, metavar="ONNX", help="Read with another reader's file."),
+]
+MinConfidence = Annotated[
+    float | None,
+    typer.Option(min=0, max=1, metavar="X", help="Answer ? where it is less sure than X."),
+]
 Data = Annotated[
     str | None,
     typer.Option(

@@ -7,7 +7,9 @@ import typer
 
 from mnistry.cli.console import (
     Json,
+    MinConfidence,
     Quiet,
+    ReaderFile,
     make_folder,
     one_line,
     percent,
@@ -36,14 +38,8 @@ def correct(
             help="A folder with a folder for each digit, or a CSV: image, digits.",
         ),
     ],
-    reader: Annotated[
-        Path | None,
-        typer.Option(readable=False, metavar="ONNX", help="Read with another reader's file."),
-    ] = None,
-    min_confidence: Annotated[
-        float | None,
-        typer.Option(min=0, max=1, metavar="X", help="Answer ? where it is less sure than X."),
-    ] = None,
+    reader: ReaderFile = None,
+    min_confidence: MinConfidence = None,
     out: Annotated[
         Path, typer.Option(readable=False, help="The folder for the picture of the mistakes.")
     ] = Path("."),

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mnistry.cli.answers import Answer, CsvRows, JsonLines, Output, Table
-from mnistry.cli.console import DataDir, Quiet, progress, say, tell
+from mnistry.cli.console import DataDir, MinConfidence, Quiet, ReaderFile, progress, say, tell
 from mnistry.cli.inputs import Found, find_images
 from mnistry.cli.pictures import Pictures
 from mnistry.errors import DataError, UsageError
@@ -36,10 +36,7 @@ def predict(
     single: Annotated[
         bool, typer.Option("--single", help="Each image is the crop of one digit.")
     ] = False,
-    min_confidence: Annotated[
-        float | None,
-        typer.Option(min=0, max=1, metavar="X", help="Answer ? where it is less sure than X."),
-    ] = None,
+    min_confidence: MinConfidence = None,
     draw: Annotated[
         Path | None,
         typer.Option(readable=False, metavar="DIR", help="Draw the images with their answers."),
@@ -48,10 +45,7 @@ def predict(
         Path | None,
         typer.Option(readable=False, metavar="DIR", help="Draw what the network saw."),
     ] = None,
-    reader: Annotated[
-        Path | None,
-        typer.Option(readable=False, metavar="ONNX", help="Read with another reader's file."),
-    ] = None,
+    reader: ReaderFile = None,
     run: Annotated[
         Path | None,
         typer.Option(readable=False, metavar="RUN", help="Read with the network of a run."),

@@ -1,15 +1,16 @@
 """Trains the reader that comes with Mnistry, and scores it on writers that it has not seen.
 
     python benchmarks/train_reader.py --swiss FOLDER --folds 4
-    python benchmarks/train_reader.py --swiss FOLDER --folds 4 --write src/mnistry/reader.onnx
+    python benchmarks/train_reader.py --swiss FOLDER --folds 4 --write src/mnistry
 
 It is taught on MNIST's training images, on what pen writes, and on the Swiss scans. Each fold
 leaves out a quarter of the Swiss writers and one or two of pen's seven kinds of what is no digit,
-and is scored on those alone; their answers together give the temperature, and the confidence from
-which at most one answer in 200 is wrong. Accuracy is given for all scans and without those of
-swiss_errors.csv, whose label or crop is wrong, found by looking at the scans alone. The reader is
-then trained in the same way on all of them, and scored once on MNIST's test images and on
-scikit-learn's digits.
+and is scored on those alone. Accuracy is given for all scans and without those of
+swiss_errors.csv, whose label or crop is wrong, found by looking at the scans alone. The answers of
+all folds but to those give the temperature, and the confidence from which at most one answer in 200
+is wrong. The reader is then trained in the same way on all of them, and scored once on MNIST's test
+images and on scikit-learn's digits. The reader of two digits that touch is trained once, without
+the writers of the first fold, and scored on pairs of their digits.
 Runs stay in `--out`; a second call takes what lies there. It needs scikit-learn beside Mnistry.
 """
 
@@ -42,6 +43,7 @@ from mnistry.dataset import Dataset, DataSplits
 from mnistry.export import export_run
 from mnistry.formats import read_own
 from mnistry.metrics import mean_and_deviation
+from mnistry.network import PAIRS, READER
 from mnistry.normalise import normalise
 from mnistry.pen import CLASSES, PenSet, Written, write
 from mnistry.runfolder import WEIGHTS
@@ -80,9 +82,10 @@ def main() -> None:
     add("--pen", type=int, default=200_000, help="images written by pen [%(default)s]")
     add("--others", type=int, default=70_000, help="written others [%(default)s]")
     add("--pairs", type=int, default=40_000, help="of digits that touch [%(default)s]")
+    add("--touching", type=int, default=300_000, help="pairs for their own reader [%(default)s]")
     add("--repeat", type=int, default=11, help="how often the Swiss scans count [%(default)s]")
     add("--out", type=Path, default=Path("runs/reader"), help="[%(default)s]")
-    add("--write", type=Path, metavar="ONNX", help="train on all, and write it as this file")
+    add("--write", type=Path, metavar="FOLDER", help="train on all, too, and write both readers")
     options = parser.parse_args()
     if not options.swiss:
         parser.error("name the folder of the Swiss scans: --swiss, or MNISTRY_SWISS")
@@ -95,7 +98,12 @@ def main() -> None:
     held = [fold(number, sources, options) for number in range(options.folds)]
     notes = summarise(held)
     if options.write:
-        finish(train("all", sources, set(), set(), options), sources, notes, options.write)
+        run = train("all", sources, set(), set(), options)
+        print("all: " + elsewhere(run, sources))
+        export(run, sources, notes, options.write / READER)
+        pairs = train_pairs(sources, options)
+        notes = score_pairs(pairs, sources)
+        export(pairs, sources, notes, options.write / PAIRS)
 
 
 def gather(options: argparse.Namespace) -> Sources:
@@ -150,8 +158,7 @@ class Held:
 
 def fold(number: int, sources: Sources, options: argparse.Namespace) -> Held:
     """Trains without some writers and kinds, and scores on those."""
-    names = sorted(sources.swiss)
-    writers = {name for i, name in enumerate(names) if i % len(KINDS) == number}
+    writers = fold_of(sources, number)
     kinds = set(KINDS[number])
     run = train(f"fold-{number}", sources, writers, kinds, options)
     images = np.concatenate([sources.swiss[name].images for name in sorted(writers)])
@@ -169,6 +176,11 @@ def fold(number: int, sources: Sources, options: argparse.Namespace) -> Held:
         flush=True,
     )
     return Held(found, labels, fine, auc)
+
+
+def fold_of(sources: Sources, number: int) -> set[str]:
+    """The writers that a fold leaves out."""
+    return set(sorted(sources.swiss)[number :: len(KINDS)])
 
 
 def area(digits: Floats, none: Floats) -> float:
@@ -201,16 +213,21 @@ def summarise(held: list[Held]) -> dict[str, str]:
     )
     found = np.concatenate([h.probabilities for h in held])
     labels = np.concatenate([h.labels for h in held])
-    temperature = fit_temperature(labels, found)
+    known = np.concatenate([h.fine for h in held])  # a wrong label says nothing of confidence
+    temperature = fit_temperature(labels[known], found[known])
     digits = at_temperature(found, temperature)[:, :10]
     answers, confidence = digits.argmax(1), digits.max(1)
-    error = calibration_error(labels, answers, confidence)
-    least = least_confidence(labels, answers, confidence, wrong=0.005)
+    error, fine_error = (
+        calibration_error(labels[some], answers[some], confidence[some])
+        for some in (np.full(len(labels), True), known)
+    )
+    least = least_confidence(labels[known], answers[known], confidence[known], wrong=0.005)
     print(
         f"\nunseen Swiss writers, {len(held)} folds: {mean:.2f} ± {deviation:.2f}%, {fine:.2f}% "
         f"without those of swiss_errors.csv; digits against what is none, mean of the areas "
         f"{np.mean([h.area for h in held]):.4f}; temperature {temperature:.3f}, calibration "
-        f"error {error:.2%}; from a confidence of {least:.3f} on, with one in 200 wrong, "
+        f"error {error:.2%}, {fine_error:.2%} without "
+        f"those of swiss_errors.csv; from a confidence of {least:.3f} on, with one in 200 wrong, "
         f"{(confidence >= least).mean():.2%} are answered"
     )
     return {
@@ -219,13 +236,61 @@ def summarise(held: list[Held]) -> dict[str, str]:
     }
 
 
-def finish(run: mnistry.Run, sources: Sources, notes: dict[str, str], path: Path) -> None:
-    """Writes the reader's file."""
-    print("all: " + elsewhere(run, sources))
-    mnist = sources.mnist.test
+def train_pairs(sources: Sources, options: argparse.Namespace) -> mnistry.Run:
+    """Trains the reader of two digits that touch, or takes it as it lies there."""
+    folder = options.out / "pairs"
+    if (folder / WEIGHTS).exists():
+        return mnistry.load_run(folder)
+    swiss = [
+        sources.swiss[name] for name in sorted(sources.swiss) if name not in fold_of(sources, 0)
+    ]
+    digits = [
+        *[sources.mnist.train] * 2,
+        Dataset(sources.pen.images, sources.pen.labels),
+        *swiss * 8,
+    ]
+    others = sources.others.images[: options.others * 3 // 7]
+    taught = teaching.pair_lessons(digits, others, options.touching, seed=0)
+    held = [sources.swiss[name] for name in sorted(fold_of(sources, 0))]
+    test = pairs_of(held, sources, seed=5)
+    data = DataSplits(taught, test, "pairs", "benchmarks/train_reader.py")
+    return mnistry.train(teaching.PAIR_RECIPE, data=data, out=folder)
+
+
+def pairs_of(digits: list[Dataset], sources: Sources, seed: int) -> Dataset:
+    """Pairs of digits, and what is none, to score on."""
+    return teaching.pair_lessons(digits, sources.others_test.images[:500], 4000, seed)
+
+
+def score_pairs(run: mnistry.Run, sources: Sources) -> dict[str, str]:
+    """Prints how many are read right; gives the temperature, as a note of the file."""
+    swiss = [sources.swiss[name] for name in sorted(fold_of(sources, 0))]
+    mnist, pen = sources.mnist.test, sources.pen_test
+    sets = {
+        "unseen Swiss writers": pairs_of(swiss, sources, 5),
+        "pen": pairs_of([Dataset(pen.images, pen.labels)], sources, 6),
+        "MNIST": pairs_of([Dataset(mnist.images, mnist.labels)], sources, 7),
+    }
+    found = {name: run.predict(taught.images) for name, taught in sets.items()}
+    for name, taught in sets.items():
+        right, pairs = found[name].argmax(1) == taught.labels, taught.labels < 100
+        print(
+            f"two digits that touch, {name}: {right[pairs].mean():.2%} of {pairs.sum():,} read "
+            f"right, {right[~pairs].mean():.2%} of {(~pairs).sum():,} others known as none"
+        )
+    held = [name for name in sets if name != "MNIST"]
+    labels = np.concatenate([sets[name].labels for name in held])
+    temperature = fit_temperature(labels, np.concatenate([found[name] for name in held]))
+    return {"temperature": f"{temperature:.4f}"}
+
+
+def export(run: mnistry.Run, sources: Sources, notes: dict[str, str], path: Path) -> None:
+    """Writes a reader's file."""
+    test = sources.mnist.test
     new = path.with_suffix(".new.onnx")
     new.unlink(missing_ok=True)
-    export_run(run, new, DataSplits(mnist, mnist, "mnist", "mnist"), notes=notes)
+    checked = Dataset(test.images, test.labels, run.classes)
+    export_run(run, new, DataSplits(checked, checked, "mnist", "mnist"), notes=notes)
     new.replace(path)
     print(f"{path}: {path.stat().st_size:,} bytes, {json.dumps(notes)}")
 

@@ -32,6 +32,7 @@ PUBLIC = {
         "Dataset",
         "Dense",
         "DependencyError",
+        "LimitError",
         "Digit",
     ),
     *("Flatten", "MaxPool", "MnistryError", "ModelError", "NetworkError", "Progress", "Recipe"),
@@ -134,6 +135,7 @@ def test_the_error_tree_and_its_exit_codes():
         "ModelError": 4,
         "NetworkError": 5,
         "DependencyError": 6,
+        "LimitError": 3,
         "StorageError": 7,
     }
     assert all(issubclass(kind, errors.MnistryError) for kind in kinds)

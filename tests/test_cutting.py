@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from mnistry.cutting import cut
+from mnistry.cutting import cut, split
 from mnistry.page import Piece, find_rows, join
 from mnistry.pen.paper import write_sheet
 from test_page import block, iou
@@ -13,6 +13,17 @@ from test_page import block, iou
 def test_what_is_narrow_is_not_cut() -> None:
     for piece in (block(0, 0, 10, 40), block(0, 0, 4, 6), block(3, 3, 1, 1)):
         assert cut(piece) == [piece]
+
+
+def test_halves_lose_nothing() -> None:
+    piece = pair()
+    halves = split(piece, 0.5)
+    assert halves[0].right == halves[1].box[0] == 7 + 50
+    assert sum(int(half.ink.sum()) for half in halves) == int(piece.ink.sum())
+    x, y, wide, tall = cv2.boundingRect(piece.ink)
+    np.testing.assert_array_equal(join(halves).ink, piece.ink[y : y + tall, x : x + wide])
+    assert len(split(block(0, 0, 1, 5), 0.5)) == 1
+    assert [part.box[2] for part in split(block(3, 0, 20, 5), 0.25)] == [5, 15]
 
 
 def pair(gap: int = 0) -> Piece:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 import mnistry
 from mnistry.errors import UsageError
-from mnistry.normalise import normalise
+from mnistry.normalise import normalise, stretch
 
 
 def centre(image: np.ndarray) -> tuple[float, float]:
@@ -62,6 +62,32 @@ def test_a_faint_rim_does_not_widen_the_box() -> None:
     np.testing.assert_array_equal(normalise(ink), kept)
     ink[18:42, 23:37] = np.maximum(ink[18:42, 23:37], 11)
     assert box(normalise(ink)) == (20, 12)
+
+
+@pytest.mark.parametrize(("height", "width"), [(10, 20), (200, 31), (24, 24), (1, 1)])
+def test_stretched_ink_fills_a_square(height: int, width: int) -> None:
+    ink = np.zeros((height + 7, width + 5), np.uint8)
+    ink[3 : 3 + height, 5:] = 90
+    ink[:3] = 5  # a rim
+    kept = ink.copy()
+    image = stretch(ink)
+    expected = np.pad(np.full((24, 24), 255, np.uint8), 2)
+    np.testing.assert_array_equal(image, expected)
+    np.testing.assert_array_equal(ink, kept)
+
+
+def test_stretched_ink_keeps_what_is_where() -> None:
+    ink = np.zeros((40, 80), np.uint8)
+    ink[:20, :40] = ink[-1, -1] = 255
+    image = stretch(ink)
+    assert image[2:14, 2:14].min() > 250
+    assert image[15:, 2:24].max() == 0
+
+
+def test_no_ink_is_stretched_to_nothing() -> None:
+    np.testing.assert_array_equal(stretch(np.zeros((5, 9), np.uint8)), np.zeros((28, 28)))
+    with pytest.raises(UsageError, match=r"^ink: is float64 of shape \(3, 3\), expected uint8"):
+        stretch(np.zeros((3, 3)))  # type: ignore[arg-type]
 
 
 def test_no_ink() -> None:

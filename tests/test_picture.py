@@ -20,7 +20,7 @@ import pytest
 from PIL import Image, JpegImagePlugin
 
 from mnistry import picture
-from mnistry.errors import DataError, UsageError
+from mnistry.errors import DataError, LimitError, UsageError
 from mnistry.picture import light_on_dark, read_pages, read_picture
 from picture_fuzz import written_pdf
 
@@ -274,14 +274,12 @@ class TestPages:
         name = "the image's bytes"
         assert {name, f"{name}, page 2", f"{name}, page 3"} == set(refused)
 
-    def test_as_many_as_allowed(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_as_many_as_allowed(self) -> None:
         first, *rest = self.IMAGES
         data = encode(first, "TIFF", save_all=True, append_images=rest)
-        monkeypatch.setattr(picture, "MAX_PAGES", 3)
-        assert len(list(read_pages(data))) == 3
-        monkeypatch.setattr(picture, "MAX_PAGES", 2)
-        with pytest.raises(DataError, match="bytes: has more than 2 pages, expected fewer; split"):
-            next(read_pages(data))
+        assert len(list(read_pages(data, max_pages=3))) == 3
+        with pytest.raises(LimitError, match="bytes: has more than 2 pages, expected fewer; split"):
+            next(read_pages(data, max_pages=2))
 
     def test_each_page_has_its_own_limit(self, monkeypatch: pytest.MonkeyPatch) -> None:
         first, *rest = self.IMAGES
@@ -316,10 +314,9 @@ class TestPages:
         with pytest.raises(DataError, match=r"scan.pdf: is a damaged PDF"):
             list(read_pages(tmp_path / "scan.pdf"))
 
-    def test_pages_of_a_pdf_are_counted(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(picture, "MAX_PAGES", 0)
-        with pytest.raises(DataError, match="has 1 pages, expected 1 to 0"):
-            read_picture(written_pdf())
+    def test_pages_of_a_pdf_are_counted(self) -> None:
+        with pytest.raises(LimitError, match="has 1 pages, expected 1 to 0"):
+            next(read_pages(written_pdf(), max_pages=0))
 
     @pytest.mark.parametrize("form", ["GIF", "PNG", "WEBP", "MPO"])
     def test_an_animation_gives_its_first_frame(self, form: str) -> None:

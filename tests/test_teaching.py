@@ -5,9 +5,11 @@ import pytest
 
 from mnistry.dataset import Dataset
 from mnistry.model import build
+from mnistry.network import PAIRS as READS_PAIRS
+from mnistry.network import OnnxNetwork
 from mnistry.pen import PenSet, write
 from mnistry.reader import Reader
-from mnistry.teaching import CLASSES, RECIPE, lessons
+from mnistry.teaching import CLASSES, PAIR_RECIPE, PAIRS, RECIPE, lessons, pair_lessons
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +49,29 @@ def test_pairs_are_two_digits_that_touch_with_parts_that_are_one_or_none(digits:
     assert (answers[~none] == labels[~none]).mean() > 0.75
 
 
-def test_the_recipe_fits_the_shipped_size() -> None:
-    network = build(RECIPE.with_classes(len(CLASSES)))
-    assert 4 * sum(p.numel() for p in network.parameters()) < 2_000_000
+def test_pair_lessons_are_pairs_and_what_is_none(digits: Dataset) -> None:
+    others = np.full((7, 28, 28), 9, np.uint8)
+    taught = pair_lessons([digits], others, 300, seed=1)
+    assert taught.classes == PAIRS == (*(f"{n:02}" for n in range(100)), "none")
+    pairs = taught.labels < 100
+    assert 210 < pairs.sum() < 300  # those cut from three are not always whole
+    assert 7 + 45 < (~pairs).sum() < 7 + 45 + 100
+    assert len(set(taught.labels.tolist())) > 80
+    np.testing.assert_array_equal(taught.images[0], np.pad(np.full((24, 24), 255), 2))
+    assert (taught.images.max((1, 2)) == 255).all()
+    again = pair_lessons([digits], others, 300, seed=1)
+    np.testing.assert_array_equal(taught.images, again.images)
+    np.testing.assert_array_equal(taught.labels, again.labels)
+
+
+def test_the_shipped_pair_reader_reads_pairs_that_it_has_not_seen(digits: Dataset) -> None:
+    taught = pair_lessons([digits], np.zeros((0, 28, 28), np.uint8), 400, seed=2)
+    answers = OnnxNetwork(None, 1, READS_PAIRS).predict(taught.images).argmax(1)
+    pairs = taught.labels < 100
+    assert (answers[pairs] == taught.labels[pairs]).mean() > 0.85
+    assert (answers[~pairs] == 100).mean() > 0.8
+
+
+def test_the_recipes_fit_the_shipped_size() -> None:
+    networks = build(RECIPE.with_classes(len(CLASSES))), build(PAIR_RECIPE.with_classes(101))
+    assert 4 * sum(p.numel() for n in networks for p in n.parameters()) < 2_000_000

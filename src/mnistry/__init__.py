@@ -36,6 +36,7 @@ _PLACES = {
     "errors": (
         "DataError",
         "DependencyError",
+        "LimitError",
         "MnistryError",
         "ModelError",
         "NetworkError",
@@ -76,6 +77,7 @@ if TYPE_CHECKING:
     from mnistry.errors import (
         DataError,
         DependencyError,
+        LimitError,
         MnistryError,
         ModelError,
         NetworkError,
@@ -113,6 +115,7 @@ __all__ = [
     "Digit",
     "Dropout",
     "Flatten",
+    "LimitError",
     "MaxPool",
     "MnistryError",
     "ModelError",

@@ -5,6 +5,7 @@ A piece is cut wherever a digit may end, which is more often than one does (Case
 """
 
 import itertools
+from typing import Any
 
 import cv2
 import numpy as np
@@ -28,7 +29,7 @@ def cut(piece: Piece) -> list[Piece]:
     Returns:
         Its parts from left to right; itself alone where it is narrow, or full of ink.
     """
-    x, y, wide, tall = piece.box
+    _, _, wide, tall = piece.box
     if wide < _WIDE * tall or tall < _LEAST:
         return [piece]
     scale = min(1.0, 48 / tall)
@@ -36,6 +37,18 @@ def cut(piece: Piece) -> list[Piece]:
     rows = (np.arange(tall) + 0.5) / tall * len(small) - 0.5
     ways = [np.interp(rows, np.arange(len(small)), way) for way in _ways(small.astype(np.uint8))]
     column = (np.arange(wide) + 0.5) / wide * small.shape[1] - 0.5
+    return _along(piece, column, ways)
+
+
+def split(piece: Piece, share: float) -> list[Piece]:
+    """A piece cut straight down, at a share of its width; one part where the other has no ink."""
+    _, _, wide, tall = piece.box
+    return _along(piece, np.arange(wide), [np.full(tall, share * wide - 0.5)])
+
+
+def _along(piece: Piece, column: NDArray[Any], ways: list[NDArray[np.float64]]) -> list[Piece]:
+    """What lies between ways: (h,) each, how far right at each row, on the scale of `column`."""
+    x, y, wide, tall = piece.box
     atoms, left = [], np.full((tall, wide), 255, np.uint8)
     for way in [*ways, np.full(tall, np.inf)]:
         here = left & (column <= way[:, None]) * np.uint8(255)

@@ -3,6 +3,7 @@
     MnistryError                 1
     ├── UsageError               2  an argument is wrong (also a ValueError)
     ├── DataError                3  a data set, image or table cannot be used
+    │   └── LimitError           3  it is larger than what is taken
     ├── ModelError               4  a run, its weights or its network cannot be used
     ├── NetworkError             5  no way to a download
     ├── DependencyError          6  an optional package is not installed
@@ -31,6 +32,10 @@ class DataError(MnistryError):
     """A data set, an image or a table is missing, damaged or not what it should be."""
 
     exit_code = 3
+
+
+class LimitError(DataError):
+    """An image or table is larger than what is taken: bytes, pixels, pages or marks."""
 
 
 class ModelError(MnistryError):

@@ -15,7 +15,9 @@ from mnistry.errors import ModelError
 from mnistry.files import open_file
 from mnistry.normalise import SIZE
 
-_SHIPPED = "reader.onnx"
+READER, PAIRS = "reader.onnx", "pairs.onnx"
+"""The networks that come with Mnistry: of one digit, and of two that touch."""
+
 _BATCH = 512  # images at a time
 
 Floats = NDArray[np.float32]
@@ -45,16 +47,18 @@ class OnnxNetwork:
     2017), and the least confidence that is worth an answer.
 
     Attributes:
-        path: Where the file is; None for the one that comes with Mnistry.
+        path: Where the file is; None for one that comes with Mnistry: `own`.
         classes: What the network tells apart.
         temperature: See above; 1 for none.
         min_confidence: 0..1.
     """
 
-    def __init__(self, path: str | os.PathLike[str] | None, threads: int) -> None:
+    def __init__(
+        self, path: str | os.PathLike[str] | None, threads: int, own: str = READER
+    ) -> None:
         self.path = None if path is None else os.fspath(path)
-        name = self.path or _SHIPPED
-        content = shipped() if path is None else _content(path)
+        name = self.path or own
+        content = shipped(own) if path is None else _content(path)
         self._session = _session(content, name, threads)
         notes = self._session.get_modelmeta().custom_metadata_map
         try:
@@ -90,9 +94,9 @@ class OnnxNetwork:
         return found
 
 
-def shipped() -> bytes:
-    """The ONNX file of the reader that comes with Mnistry."""
-    return (resources.files("mnistry") / _SHIPPED).read_bytes()
+def shipped(name: str = READER) -> bytes:
+    """The ONNX file of a network that comes with Mnistry."""
+    return (resources.files("mnistry") / name).read_bytes()
 
 
 def _content(path: str | os.PathLike[str]) -> bytes:

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mnistry.errors import DataError
+from mnistry.errors import LimitError
 from mnistry.inkmap import InkMap, components, find_ink
 from mnistry.rules import find_rules
 
@@ -68,7 +68,7 @@ def find_rows(grey: UInt8s) -> list[list[Piece]]:
         The rows from top to bottom, each from left to right; none where there is no ink.
 
     Raises:
-        DataError: There are more than `MOST_MARKS` pieces of ink.
+        LimitError: There are more than `MOST_MARKS` pieces of ink.
     """
     found = find_ink(grey)
     pieces = [piece for piece in _pieces(found) if not _is_rim(piece, grey.shape)]
@@ -95,7 +95,7 @@ def find_one(grey: UInt8s) -> Piece | None:
         none.
 
     Raises:
-        DataError: There are more than `MOST_MARKS` pieces of ink.
+        LimitError: There are more than `MOST_MARKS` pieces of ink.
     """
     found = find_ink(grey)
     pieces = _pieces(found)
@@ -176,7 +176,7 @@ def _pieces(found: InkMap) -> list[Piece]:
     kernel = np.ones((3, 3), np.uint8)
     large = (np.maximum(stats[:, 2], stats[:, 3]) >= _LEAST - 1) & (stats[:, 4] >= _LEAST)
     if large[1:].sum() > MOST_MARKS:
-        raise DataError(
+        raise LimitError(
             f"shows {large[1:].sum():,} separate marks, expected at most {MOST_MARKS:,}; if there "
             "are digits on it, crop it to them, or scan it anew with less noise"
         )

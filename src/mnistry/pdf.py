@@ -13,7 +13,7 @@ from collections.abc import Generator, Iterator
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from mnistry.errors import DataError, DependencyError
+from mnistry.errors import DataError, DependencyError, LimitError
 from mnistry.workers import start
 
 if TYPE_CHECKING:  # the process that draws does without numpy: it starts in half the time
@@ -45,7 +45,8 @@ def draw_pages(stream: BinaryIO, name: str, most: int) -> "Generator[NDArray[np.
         Each page: (h, w) uint8, 0 black to 255 white, writable.
 
     Raises:
-        DataError: It is damaged, asks for a password, has more pages, or a page of no size or that
+        LimitError: It has more pages.
+        DataError: It is damaged, asks for a password, has none, or a page of no size or that
             takes longer than `SECONDS`.
         DependencyError: pypdfium2 is not installed.
     """
@@ -61,7 +62,7 @@ def draw_pages(stream: BinaryIO, name: str, most: int) -> "Generator[NDArray[np.
                 process.stdin.close()
             (pages,) = _numbers(process, name)
             if not 1 <= pages <= most:
-                raise DataError(
+                raise (LimitError if pages else DataError)(
                     f"{name}: has {pages:,} pages, expected 1 to {most:,}; split it into parts"
                 )
             for number in range(1, pages + 1):

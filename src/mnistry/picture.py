@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from mnistry.errors import DataError, UsageError
+from mnistry.errors import DataError, LimitError, UsageError
 from mnistry.files import open_file
 from mnistry.grey import grey_array, grey_image
 from mnistry.pdf import draw_pages
@@ -40,7 +40,7 @@ _HEIC = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 _THUMBNAIL_OR_MASK = 0b101  # bits of a TIFF page's kind
 
 
-def read_pages(source: Picture) -> Generator[NDArray[np.uint8]]:
+def read_pages(source: Picture, max_pages: int = MAX_PAGES) -> Generator[NDArray[np.uint8]]:
     """Read every page of an image or PDF as grey, decoding each when it is asked for.
 
     Colours become their luminance, and colour profiles are ignored. Pages are the way up that
@@ -52,14 +52,16 @@ def read_pages(source: Picture) -> Generator[NDArray[np.uint8]]:
             of an animation the first frame is taken. A pipe may be named as /dev/stdin. Or one
             page as a PIL image of any mode, or as an array that `mnistry.grey.grey_array` takes:
             (h, w), or (h, w, c) with grey, grey and alpha, RGB, or RGB and alpha.
+        max_pages: A file of more is refused before the first is decoded.
 
     Yields:
         Each page, at least one: (h, w) uint8, 0 black to 255 white, writable, the caller's own.
 
     Raises:
-        DataError: A file is missing, no image, damaged, cut off, over `MAX_BYTES` or `MAX_PAGES`;
-            a page is over `MAX_PIXELS`, or of a kind that has no grey values from 0 to 255 or
-            65535; or a PDF cannot be drawn. Pages before a damaged one are yielded.
+        LimitError: A file is over `MAX_BYTES` or `max_pages`, or a page over `MAX_PIXELS`.
+        DataError: A file is missing, no image, damaged, cut off; a page is of a kind that has no
+            grey values from 0 to 255 or 65535; or a PDF cannot be drawn. Pages before a damaged one
+            are yielded.
         UsageError: The source is of another type, or an array of another shape, dtype or range.
         DependencyError: It is a PDF, and pypdfium2 is not installed.
     """
@@ -68,9 +70,9 @@ def read_pages(source: Picture) -> Generator[NDArray[np.uint8]]:
     elif isinstance(source, bytes):
         if len(source) > MAX_BYTES:
             raise _too_long(name_of(source))
-        yield from _read_stream(io.BytesIO(source), name_of(source))
+        yield from _read_stream(io.BytesIO(source), name_of(source), max_pages)
     elif isinstance(source, str | os.PathLike):
-        yield from _read_file(source)
+        yield from _read_file(source, max_pages)
     else:
         yield _read_image(source)
 
@@ -141,11 +143,11 @@ def _read_image(image: object) -> NDArray[np.uint8]:
         return grey_image(image, name)
 
 
-def _read_file(path: str | os.PathLike[str]) -> Iterator[NDArray[np.uint8]]:
+def _read_file(path: str | os.PathLike[str], max_pages: int) -> Iterator[NDArray[np.uint8]]:
     name = os.fspath(path)
     try:
         with open_file(path) as stream:
-            yield from _read_stream(_seekable(stream, name), name)
+            yield from _read_stream(_seekable(stream, name), name, max_pages)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise DataError(f"{name}: cannot be read ({reason}); {_EXPECTED}") from error
@@ -165,18 +167,20 @@ def _seekable(stream: BinaryIO, name: str) -> BinaryIO:
     return stream
 
 
-def _read_stream(stream: BinaryIO, name: str) -> Iterator[NDArray[np.uint8]]:
+def _read_stream(stream: BinaryIO, name: str, max_pages: int) -> Iterator[NDArray[np.uint8]]:
     start = stream.read(1024)
     stream.seek(0)
     if b"%PDF-" in start:
-        yield from draw_pages(stream, name, MAX_PAGES)
+        yield from draw_pages(stream, name, max_pages)
     else:
-        yield from _read_frames(stream, name, start)
+        yield from _read_frames(stream, name, start, max_pages)
 
 
-def _read_frames(stream: BinaryIO, name: str, start: bytes) -> Iterator[NDArray[np.uint8]]:
+def _read_frames(
+    stream: BinaryIO, name: str, start: bytes, max_pages: int
+) -> Iterator[NDArray[np.uint8]]:
     with _decoding(name):
-        image = _open(stream, name, start)
+        image = _open(stream, name, start, max_pages)
         page = _read_frame(image, name)
     yield page
     for number in count(1) if image.format == "TIFF" else ():
@@ -240,7 +244,7 @@ def _decoding(name: str) -> Iterator[None]:
     except DataError:
         raise
     except Image.DecompressionBombError as error:
-        raise DataError(_too_large(name, "far too many")) from error
+        raise LimitError(_too_large(name, "far too many")) from error
     except Exception as error:
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         raise DataError(
@@ -249,7 +253,7 @@ def _decoding(name: str) -> Iterator[None]:
         ) from error
 
 
-def _open(stream: BinaryIO, name: str, start: bytes) -> Any:
+def _open(stream: BinaryIO, name: str, start: bytes, max_pages: int) -> Any:
     from PIL import Image, UnidentifiedImageError
 
     if start.startswith(_JPEG):
@@ -266,9 +270,9 @@ def _open(stream: BinaryIO, name: str, start: bytes) -> Any:
         raise DataError(f"{name}: {found}; {_EXPECTED}; {advice}") from None
     if image.format == "TIFF":
         _check_tags(image, stream)
-        if _has_page(Image.open(stream, formats=("TIFF",)), MAX_PAGES):
-            raise DataError(
-                f"{name}: has more than {MAX_PAGES:,} pages, expected fewer; split it into parts"
+        if _has_page(Image.open(stream, formats=("TIFF",)), max_pages):
+            raise LimitError(
+                f"{name}: has more than {max_pages:,} pages, expected fewer; split it into parts"
             )
     return image
 
@@ -308,8 +312,8 @@ def _foreign(start: bytes) -> tuple[str, str]:
     return f"is no readable image (starts with {shown})", "save it as PNG"
 
 
-def _too_long(name: str) -> DataError:
-    return DataError(
+def _too_long(name: str) -> LimitError:
+    return LimitError(
         f"{name}: has more than {MAX_BYTES:,} bytes; {_EXPECTED}, with fewer; split it into parts, "
         "or scale it down"
     )
@@ -318,7 +322,7 @@ def _too_long(name: str) -> DataError:
 def _check_size(size: tuple[int, int], name: str) -> None:
     width, height = size
     if not 1 <= width * height <= MAX_PIXELS:
-        raise DataError(_too_large(name, f"{width} x {height}"))
+        raise LimitError(_too_large(name, f"{width} x {height}"))
 
 
 def _too_large(name: str, found: str) -> str:

@@ -4,17 +4,18 @@ import math
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mnistry.errors import DataError, ModelError, UsageError
-from mnistry.network import Network, OnnxNetwork, reads_digits
-from mnistry.normalise import SIZE, normalise
+from mnistry.errors import DataError, LimitError, ModelError, UsageError
+from mnistry.network import PAIRS, Network, OnnxNetwork, reads_digits
+from mnistry.normalise import SIZE, normalise, stretch
 from mnistry.page import Piece, find_one, find_rows
-from mnistry.picture import name_of, read_pages
+from mnistry.picture import MAX_PAGES, name_of, read_pages
 from mnistry.segmentation import Seen, Ways
 
 if TYPE_CHECKING:
@@ -152,10 +153,13 @@ class Reader:
                 "digits 0 to 9 first"
             )
         self.network = network
+        self._threads = threads
         usual = network.min_confidence if isinstance(network, OnnxNetwork) else 0.0
         self.min_confidence = usual if min_confidence is None else min_confidence
 
-    def read(self, source: "Picture", *, single: bool = False) -> Reading:
+    def read(
+        self, source: "Picture", *, single: bool = False, max_pages: int = MAX_PAGES
+    ) -> Reading:
         """Read all digits of an image.
 
         Args:
@@ -163,14 +167,15 @@ class Reader:
                 size, dark on light or light on dark; all pages where it has several.
             single: It shows one digit, and is answered with just that ("?" for blank paper); else
                 all that look like digits are found.
+            max_pages: A file of more is refused.
 
         Raises:
-            DataError: It is no image, or a damaged one; or it shows more marks than any page
-                of digits.
+            LimitError: It is too large, or shows more marks than any page of digits.
+            DataError: It is no image, or a damaged one.
             UsageError: It is nothing that could be one, as an array of another shape.
             DependencyError: It is a PDF, and pypdfium2 is not installed.
         """
-        (reading,) = self._answers([_find(source, single)], single)
+        (reading,) = self._answers([_find(source, single, max_pages)], single)
         return reading
 
     def read_many(
@@ -239,7 +244,11 @@ class Reader:
         if not single:
             ways = [Ways(row) for row in seen]
             others = iter(self._seen([piece for way in ways for piece in way.unseen]))
-            seen = [way.best([next(others) for _ in way.unseen]) for way in ways]
+            pairs = iter(self._twos([piece for way in ways for piece in way.touching]))
+            seen = [
+                way.best([next(others) for _ in way.unseen], [next(pairs) for _ in way.touching])
+                for way in ways
+            ]
         parted = iter(seen)
         return [Reading(tuple(self._digits(pages, parted, single))) for pages in images]
 
@@ -266,6 +275,19 @@ class Reader:
         found = self.network.predict(images)
         return [Seen(*each) for each in zip(pieces, images, found, strict=True)]
 
+    def _twos(self, pieces: Sequence[Piece]) -> Floats:
+        """(n, 100): the probability of each two digits, "00" first, that touch in a piece."""
+        if not pieces:
+            return np.empty((0, 100), np.float32)
+        images = np.stack([stretch(piece.ink) for piece in pieces])
+        return _pairs(self._threads).predict(images)[:, :100]
+
+
+@cache
+def _pairs(threads: int) -> Network:
+    """What reads two digits that touch: loaded when there are some, and only once."""
+    return OnnxNetwork(None, threads, PAIRS)
+
 
 @dataclass(frozen=True, eq=False)
 class _Page:
@@ -275,19 +297,19 @@ class _Page:
     rows: list[list[Piece]]
 
 
-def _find(source: "Picture", single: bool) -> list[_Page]:
+def _find(source: "Picture", single: bool, max_pages: int = MAX_PAGES) -> list[_Page]:
     """The ink of all pages; of one digit each if that is what they show."""
     pages: list[_Page] = []
-    for grey in read_pages(source):
+    for grey in read_pages(source, max_pages):
         try:
             if single:
                 piece = find_one(grey)
                 rows = [[piece]] if piece else []
             else:
                 rows = find_rows(grey)
-        except DataError as error:
+        except LimitError as error:
             number = f", page {len(pages) + 1}" if pages else ""
-            raise DataError(f"{name_of(source)}{number}: {error}") from None
+            raise LimitError(f"{name_of(source)}{number}: {error}") from None
         height, width = grey.shape
         pages.append(_Page((height, width), rows))
     return pages

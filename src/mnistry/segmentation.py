@@ -1,19 +1,23 @@
 """Which ink of a row is a digit each: the most probable of all ways to part it (Viterbi, 1967)."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mnistry.cutting import cut
+from mnistry.cutting import cut, split
+from mnistry.normalise import normalise
 from mnistry.page import Piece, join, may_be_one
 
 _SURE = 0.9  # less, and a piece may be a part of a digit, or several
 _TOO_WIDE = 1.1  # width by height of what may be several, however sure
+_PAIR = 0.5, 2.6  # the same of what may be two digits that touch
 _LOW = 0.5  # of the row's height: no part, nor several together, is a digit if it is lower
 _ONE_MORE = 0.6  # the chance that what can be parted is
+_LIKE = 0.2  # the chance that both sides of a cut are what they are together, or it is none
+_NARROW = 0.35  # the width of a 1 by another digit's
 _NONE = 0.1  # how far ink that is no digit counts against digits that touch
 # the probability of being no digit from which ink is passed over in silence, and how much of the
 # row's height it has to have, if it is wide, to be a number that nobody should miss
@@ -39,61 +43,121 @@ class Seen:
 
 
 class Ways:
-    """All ways to make digits of a row: its atoms are doubtful pieces cut up, and the others."""
+    """All ways to make digits of a row: its atoms are doubtful pieces cut up, and the others.
+
+    Attributes:
+        unseen: What has to be looked at as one digit each.
+        touching: What has to be looked at as two each.
+    """
 
     def __init__(self, row: Sequence[Seen]) -> None:
-        """Cuts what is doubtful; `unseen` is what has to be looked at then."""
         height = sorted(seen.piece.box[3] for seen in row)[len(row) // 2]
         self._row, self._height = row, height
-        atoms: list[tuple[Piece, bool]] = []  # and whether it is doubtful
+        self._atoms: list[Piece] = []
         self._choices: list[tuple[int, int, Seen | None]] = []  # first atom, past the last, seen
+        self._pairs: list[tuple[int, int]] = []
+        self.touching: list[Piece] = []
+        doubtful: list[bool] = []
         for seen in row:
             parts = cut(seen.piece) if seen.is_doubtful else [seen.piece]
-            self._choices.append((len(atoms), len(atoms) + len(parts), seen))
-            atoms += [(part, seen.is_doubtful) for part in parts]
+            first = len(self._atoms)
+            self._choices.append((first, first + len(parts), seen))
+            self._atoms += parts
+            doubtful += [seen.is_doubtful] * len(parts)
+            if seen.is_doubtful:
+                self._find_pairs(first)
         self.unseen: list[Piece] = []
         known = {(start, stop) for start, stop, _ in self._choices}
-        for start in range(len(atoms)):
-            for stop in range(start + 1, len(atoms) + 1):
-                parts = [piece for piece, _ in atoms[start:stop]]
+        for start in range(len(self._atoms)):
+            for stop in range(start + 1, len(self._atoms) + 1):
+                parts = self._atoms[start:stop]
                 if len(parts) > 1 and not may_be_one(parts, height):
                     break
-                is_doubtful = any(doubtful for _, doubtful in atoms[start:stop])
-                if not is_doubtful or (start, stop) in known:
+                if not any(doubtful[start:stop]) or (start, stop) in known:
                     continue
                 both = join(parts)
                 if both.box[3] >= _LOW * height:
                     self.unseen.append(both)
                     self._choices.append((start, stop, None))
-        self._count = len(atoms)
 
-    def best(self, others: Sequence[Seen]) -> list[Seen]:
-        """The most probable way, `others` being what was seen in `unseen`.
+    def _find_pairs(self, first: int) -> None:
+        """Runs of the last piece's atoms, from `first` on, that may be two digits."""
+        last = len(self._atoms)
+        runs = [
+            (start, stop) for start in range(first, last) for stop in range(start + 2, last + 1)
+        ]
+        for start, stop in runs or [(first, last)]:
+            both = join(self._atoms[start:stop])
+            _, _, wide, tall = both.box
+            if tall >= _LOW * self._height and _PAIR[0] * tall <= wide <= _PAIR[1] * tall:
+                self.touching.append(both)
+                self._pairs.append((start, stop))
+
+    def best(self, others: Sequence[Seen], pairs: Sequence[Floats]) -> list[Seen]:
+        """The most probable way.
 
         A whole piece may be no digit. Parts and several pieces may not: there is always some
         way to put strokes together that is none. What is surely no digit is left out, but not parts
         of a digit, and not what may be several that could not be parted.
+
+        Args:
+            others: What was seen in `unseen`.
+            pairs: (100,) each: the probability of each two digits in `touching`, "00" first.
         """
         waiting = iter(others)
-        choices = []
+        steps: list[tuple[int, int, float, Seen | Floats]] = []
         for start, stop, whole in self._choices:
             seen = whole or next(waiting)
             chance = float(seen.probabilities[:10].max())
             if whole:
-                digits = max(1.0, 1.5 * seen.piece.box[2] / seen.piece.box[3])  # as many would fit
-                chance = max(chance, (_NONE * float(seen.probabilities[10:].sum())) ** digits)
-            choices.append((start, stop, math.log(max(1e-9, _ONE_MORE * chance)), seen))
-        score = [0.0, *[-math.inf] * self._count]
-        last: list[tuple[int, Seen] | None] = [None] * (self._count + 1)
-        for start, stop, chance, seen in sorted(choices, key=lambda choice: choice[:2]):
-            total = score[start] + chance
+                fit = max(1.0, 1.5 * seen.piece.box[2] / seen.piece.box[3])  # so many digits would
+                chance = max(chance, (_NONE * float(seen.probabilities[10:].sum())) ** fit)
+            steps.append((start, stop, _ONE_MORE * chance, seen))
+        for (start, stop), two in zip(self._pairs, pairs, strict=True):
+            steps.append((start, stop, _ONE_MORE**2 * float(two.max()), two))
+        score = [0.0, *[-math.inf] * len(self._atoms)]
+        last: dict[int, tuple[int, Seen | Floats]] = {}
+        for start, stop, chance, way in sorted(steps, key=lambda step: step[:2]):
+            total = score[start] + math.log(max(1e-9, chance))
             if total > score[stop]:
-                score[stop], last[stop] = total, (start, seen)
-        path, at = [], self._count
-        while step := last[at]:
-            at = step[0]
-            path.append(step[1])
-        return [seen for seen in path[::-1] if not self._is_left_out(seen)]
+                score[stop], last[stop] = total, (start, way)
+        digits = {(start, stop): seen for start, stop, _, seen in steps if isinstance(seen, Seen)}
+        path: list[Seen] = []
+        stop = len(self._atoms)
+        while stop:
+            start, way = last[stop]
+            found = [way] if isinstance(way, Seen) else self._parted(start, stop, way, digits)
+            path = found + path
+            stop = start
+        return [seen for seen in path if not self._is_left_out(seen)]
+
+    def _parted(
+        self, start: int, stop: int, two: Floats, digits: Mapping[tuple[int, int], Seen]
+    ) -> list[Seen]:
+        """Two digits that touch, cut where what is left and right of it looks like them.
+
+        Where digits run into each other no cut leaves both; then by how wide they usually are.
+        """
+        chances = two.reshape(10, 10)
+        sides = chances.sum(1), chances.sum(0)
+        labels = [int(side.argmax()) for side in sides]
+
+        def like(cut: int) -> float:
+            return math.prod(
+                float(digits[run].probabilities[label]) if run in digits else 0.0
+                for run, label in zip(((start, cut), (cut, stop)), labels, strict=True)
+            )
+
+        at = max(range(start + 1, stop), key=like, default=start)
+        if at > start and like(at) >= _LIKE:
+            pieces = [join(self._atoms[start:at]), join(self._atoms[at:stop])]
+        else:
+            left, right = (_NARROW if label == 1 else 1.0 for label in labels)
+            pieces = split(join(self._atoms[start:stop]), left / (left + right))
+        return [
+            Seen(piece, normalise(piece.ink), np.append(side, 1 - side.sum()).astype(np.float32))
+            for piece, side in zip(pieces, sides, strict=False)
+        ]
 
     def _is_left_out(self, seen: Seen) -> bool:
         _, _, wide, tall = seen.piece.box

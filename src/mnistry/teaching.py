@@ -6,6 +6,8 @@ digits with much of a neighbour beside them; with a little of a neighbour, as a 
 digits.
 """
 
+import itertools
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
@@ -16,12 +18,15 @@ from numpy.typing import NDArray
 from mnistry.cutting import cut
 from mnistry.dataset import Dataset
 from mnistry.formats import DIGITS
-from mnistry.normalise import SIZE, normalise
+from mnistry.normalise import SIZE, normalise, stretch
 from mnistry.page import Piece, join
 from mnistry.recipe import PRESETS, Augment, Recipe
 
 CLASSES = (*DIGITS, "none")
 """What the reader tells apart."""
+
+PAIRS = (*(a + b for a in DIGITS for b in DIGITS), "none")
+"""What the reader of two digits that touch tells apart."""
 
 _NONE = len(DIGITS)  # the class of what is no digit
 
@@ -49,11 +54,21 @@ RECIPE: Recipe = replace(
 )
 """How the reader is trained: distortions as far as the world goes."""
 
+PAIR_RECIPE: Recipe = replace(
+    RECIPE.with_settings({"filters": "24,48,80"}),
+    name="pairs",
+    augment=replace(RECIPE.augment, rotate=8, stretch=0, coarse=0),
+    source="Mnistry's own: the reader of two digits that touch",
+)
+"""How the reader of two digits that touch is trained."""
+
 _TOUCHED = 100  # ink from which two pixels touch
 _LARGER = 2.5  # times the size of the images at which some digits are put together
 _UNLIKE = 0.15  # by which the sizes of two neighbours differ from that
 _UNEVEN = 3  # pixels of the images by which one may stand above the other
 _DEEPEST = 12  # pixels of the images that two digits may run into each other
+_THREE = 0.3  # of what the reader of pairs is taught on: how much is cut from three digits
+_SINGLE = 0.15  # of the same, beside it: digits alone
 _OWN, _NOBODYS = 0.65, 0.5  # of a digit's ink less its neighbour's: a part is that, or no digit
 
 UInt8s = NDArray[np.uint8]
@@ -92,7 +107,7 @@ def _pair(rng: np.random.Generator, images: UInt8s, labels: UInt8s) -> Iterator[
         with its label.
     """
     two = rng.integers(len(images), size=2)
-    left, right = _put_together(rng, *images[two])
+    left, right = _side_by_side(rng, images[two])
     both = np.maximum(left, right)
     yield normalise(both), _NONE
     parts = cut(Piece((0, 0, both.shape[1], both.shape[0]), both))
@@ -109,6 +124,63 @@ def _pair(rng: np.random.Generator, images: UInt8s, labels: UInt8s) -> Iterator[
         yield normalise(runs[int(rng.choice(wrong))].ink), _NONE
 
 
+def pair_lessons(digits: Sequence[Dataset], others: UInt8s, count: int, seed: int) -> Dataset:
+    """Put together what the reader of two digits that touch is taught on.
+
+    Args:
+        digits: Sets of digits, of the ten classes; one that is to count several times, so often.
+        others: (n, 28, 28) uint8 of what is no digit.
+        count: How many pairs, alone or cut from three digits.
+        seed: Decides which digits stand beside each other.
+
+    Returns:
+        The pairs, and what is none, each stretched to a square; of the classes `PAIRS`.
+    """
+    rng = np.random.default_rng(seed)
+    images = np.concatenate([each.images for each in digits])
+    labels = np.concatenate([each.labels for each in digits])
+    none = PAIRS.index("none")
+    alone = [*others, *images[rng.integers(len(images), size=round(_SINGLE * count))]]
+    learned = [(stretch(image), none) for image in alone]
+    for _ in range(count):
+        learned += _pair_alone(rng, images, labels)
+    return Dataset(
+        np.stack([image for image, _ in learned]),
+        np.array([label for _, label in learned], np.uint8),
+        PAIRS,
+    )
+
+
+def _pair_alone(
+    rng: np.random.Generator, images: UInt8s, labels: UInt8s
+) -> Iterator[tuple[UInt8s, int]]:
+    """Two digits that touch; or three, of which runs of parts are taken as `_pair` takes them.
+
+    Yields:
+        The pair, as the network sees it, with its label; perhaps a run that is no pair.
+    """
+    some = rng.integers(len(images), size=3 if rng.random() < _THREE else 2)
+    layers = _side_by_side(rng, images[some])
+    whole = layers.max(0)
+    if len(some) == 2:
+        yield stretch(whole), _number(labels[some])
+        return
+    parts = cut(Piece((0, 0, whole.shape[1], whole.shape[0]), whole))
+    runs = [join(parts[i:j]) for j in range(2, len(parts) + 1) for i in range(j - 1)]
+    own = np.array([[_share(run, digit) for digit in layers] for run in runs]).reshape(-1, 3)
+    like = np.stack([own[:, :2].min(1) - own[:, 2], own[:, 1:].min(1) - own[:, 0]], 1)
+    first = int(rng.integers(2))
+    if runs and like[best := int(like[:, first].argmax()), first] >= _OWN:
+        yield stretch(runs[best].ink), _number(labels[some[first : first + 2]])
+    wrong = np.flatnonzero(like.max(1) <= _NOBODYS)
+    if len(wrong):
+        yield stretch(runs[int(rng.choice(wrong))].ink), PAIRS.index("none")
+
+
+def _number(labels: UInt8s) -> int:
+    return 10 * int(labels[0]) + int(labels[1])
+
+
 def _share(run: Piece, digit: UInt8s) -> float:
     """How much of a digit's ink is in some parts of a pair."""
     x, y, wide, tall = run.box
@@ -116,24 +188,31 @@ def _share(run: Piece, digit: UInt8s) -> float:
     return float(kept.sum(dtype=np.int64) / digit.sum(dtype=np.int64))
 
 
-def _put_together(rng: np.random.Generator, a: UInt8s, b: UInt8s) -> tuple[UInt8s, UInt8s]:
-    """Two digits enlarged, and moved together until they touch: (h, w) each, on one ground."""
+def _side_by_side(rng: np.random.Generator, images: UInt8s) -> UInt8s:
+    """Digits enlarged, and moved together until they touch: (n, h, w), each on its own ground."""
     scale = rng.uniform(1, _LARGER)
-    a, b = (_trimmed(_scaled(i, scale * rng.uniform(1 - _UNLIKE, 1 + _UNLIKE))) for i in (a, b))
-    tall = max(len(a), len(b)) + round(_UNEVEN * scale)
-    a, b = (_lifted(i, tall, int(rng.integers(tall - len(i) + 1))) for i in (a, b))
-    near = a > _TOUCHED
-    near[:, 1:] |= near[:, :-1]
-    depth = 0
-    while depth < min(_DEEPEST * scale, a.shape[1] - 1, b.shape[1] - 1):
-        if depth and (near[:, -depth:] & (b[:, :depth] > _TOUCHED)).any():
-            break
-        depth += 1
-    depth = min(depth + int(rng.integers(0, 3)), a.shape[1], b.shape[1])
-    sheet = np.zeros((2, len(a), a.shape[1] + b.shape[1] - depth), np.uint8)
-    sheet[0, :, : a.shape[1]] = a
-    sheet[1, :, a.shape[1] - depth :] = b
-    return sheet[0], sheet[1]
+    inks = [_trimmed(_scaled(i, scale * rng.uniform(1 - _UNLIKE, 1 + _UNLIKE))) for i in images]
+    tall = max(map(len, inks)) + round(_UNEVEN * scale)
+    inks = [_lifted(ink, tall, int(rng.integers(tall - len(ink) + 1))) for ink in inks]
+    starts = [0]
+    for a, b in itertools.pairwise(inks):
+        limit = math.ceil(min(_DEEPEST * scale, a.shape[1] - 1, b.shape[1] - 1))
+        depth = max(0, min(_overlap(a, b), limit))
+        depth = min(depth + int(rng.integers(0, 3)), a.shape[1], b.shape[1])
+        starts.append(starts[-1] + a.shape[1] - depth)
+    ends = [start + ink.shape[1] for start, ink in zip(starts, inks, strict=True)]
+    sheet = np.zeros((len(inks), tall, max(ends)), np.uint8)
+    for own, ink, start, end in zip(sheet, inks, starts, ends, strict=True):
+        own[:, start:end] = ink
+    return sheet
+
+
+def _overlap(a: UInt8s, b: UInt8s) -> int:
+    """By how many columns two digits' boxes overlap when their ink is first next to each other."""
+    right, left = a > _TOUCHED, b > _TOUCHED
+    both = right.any(1) & left.any(1)
+    free = (right[both, ::-1].argmax(1) - 1).clip(0) + left[both].argmax(1)
+    return int(free.min(initial=a.shape[1] + b.shape[1])) + 1
 
 
 def _scaled(image: UInt8s, by: float) -> UInt8s:

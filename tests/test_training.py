@@ -46,6 +46,13 @@ def test_progress(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [p.record for p in ends] == run.history
     assert {(p.epochs, p.total) for p in told} == {(2, 320)}
     assert told[-1] is ends[-1]
+    assert [(p.loss, p.accuracy) for p in ends] == [(r["loss"], r["accuracy"]) for r in run.history]
+    for end in ends:  # what is told of the parts is, together, what is told of the epoch
+        parts = [p for p in told if p.epoch == end.epoch and p.record is None]
+        sizes = (100, 100, 100, 20)
+        for name in ("loss", "accuracy"):
+            whole = sum(n * getattr(p, name) for n, p in zip(sizes, parts, strict=True)) / 320
+            assert whole == pytest.approx(getattr(end, name))
 
 
 def test_progress_is_not_told_at_every_step() -> None:

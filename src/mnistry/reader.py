@@ -5,7 +5,7 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
-from itertools import groupby
+from itertools import chain, groupby
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,7 +21,8 @@ from mnistry.segmentation import Seen, Ways
 if TYPE_CHECKING:
     from mnistry.picture import Picture
 
-_AT_A_TIME = 64  # images that are read together, or digits
+_AT_A_TIME = 64  # images that are read together
+_PIXELS = 4_000_000  # of them, about: as many as are kept in memory
 
 Floats = NDArray[np.float32]
 UInt8s = NDArray[np.uint8]
@@ -175,17 +176,24 @@ class Reader:
             UsageError: It is nothing that could be one, as an array of another shape.
             DependencyError: It is a PDF, and pypdfium2 is not installed.
         """
-        (reading,) = self._answers([_find(source, single, max_pages)], single)
+        (reading,) = self.read_many([source], single=single, max_pages=max_pages)
+        if isinstance(reading, DataError):
+            raise reading
         return reading
 
     def read_many(
-        self, sources: Iterable["Picture"], *, single: bool = False
+        self,
+        sources: Iterable["Picture"],
+        *,
+        single: bool = False,
+        max_pages: int = MAX_PAGES,
     ) -> Iterator[Reading | DataError]:
-        """Read images, some at a time, which takes the network less time than one by one.
+        """Read images, some at a time, which takes half the time of one by one.
 
         Args:
             sources: As `read` takes one.
             single: Each page shows one digit.
+            max_pages: A file of more is not read.
 
         Yields:
             In their order, what was read from each; or why it cannot be read.
@@ -196,19 +204,11 @@ class Reader:
         """
         if isinstance(sources, str | bytes | os.PathLike):
             raise UsageError("sources: is one image, expected several; give a list, or use `read`")
-        waiting: list[list[_Page] | DataError] = []
-        digits = 0
-        for source in sources:
-            try:
-                pages = _find(source, single)
-                waiting.append(pages)
-                digits += sum(len(row) for page in pages for row in page.rows)
-            except DataError as error:
-                waiting.append(error)
-            if max(len(waiting), digits) >= _AT_A_TIME:
-                yield from self._in_order(waiting, single)
-                waiting, digits = [], 0
-        yield from self._in_order(waiting, single)
+        for some in _decoded(sources, max_pages):
+            found = [each if isinstance(each, DataError) else _find(each, single) for each in some]
+            readings = iter(self._answers([f for f in found if isinstance(f, list)], single))
+            for each in found:
+                yield next(readings) if isinstance(each, list) else each
 
     def classify(self, images: UInt8s) -> Floats:
         """What images of one digit each are, without looking for ink.
@@ -229,12 +229,6 @@ class Reader:
                 f"images: are {images.dtype} of shape {images.shape}, expected uint8 (n, 28, 28)"
             )
         return self.network.predict(images)[:, :10]
-
-    def _in_order(
-        self, found: Sequence["list[_Page] | DataError"], single: bool
-    ) -> Iterator[Reading | DataError]:
-        readings = iter(self._answers([f for f in found if isinstance(f, list)], single))
-        return (next(readings) if isinstance(f, list) else f for f in found)
 
     def _answers(self, images: Sequence[list["_Page"]], single: bool) -> list[Reading]:
         """What images say whose ink was found."""
@@ -297,21 +291,54 @@ class _Page:
     rows: list[list[Piece]]
 
 
-def _find(source: "Picture", single: bool, max_pages: int = MAX_PAGES) -> list[_Page]:
-    """The ink of all pages; of one digit each if that is what they show."""
-    pages: list[_Page] = []
-    for grey in read_pages(source, max_pages):
+@dataclass(frozen=True, eq=False)
+class _Decoded:
+    """An image whose first page is decoded."""
+
+    name: str
+    first: UInt8s
+    others: Iterator[UInt8s]
+
+
+def _decoded(sources: Iterable["Picture"], max_pages: int) -> Iterator[list[_Decoded | DataError]]:
+    """Images, or why they cannot be read, some at a time.
+
+    What is done to many in turn finds its code in the processor's caches, each time but the first.
+    """
+    some: list[_Decoded | DataError] = []
+    pixels = 0
+    for source in sources:
+        pages = read_pages(source, max_pages)
         try:
-            if single:
-                piece = find_one(grey)
-                rows = [[piece]] if piece else []
-            else:
-                rows = find_rows(grey)
-        except LimitError as error:
+            some.append(_Decoded(name_of(source), first := next(pages), pages))
+            pixels += first.size
+        except DataError as error:
+            some.append(error)
+        if len(some) == _AT_A_TIME or pixels > _PIXELS:
+            yield some
+            some, pixels = [], 0
+    if some:
+        yield some
+
+
+def _find(image: _Decoded, single: bool) -> list[_Page] | DataError:
+    """The ink of all pages, of one digit each if that is what they show; or why there is none."""
+    pages: list[_Page] = []
+    try:
+        for grey in chain([image.first], image.others):
             number = f", page {len(pages) + 1}" if pages else ""
-            raise LimitError(f"{name_of(source)}{number}: {error}") from None
-        height, width = grey.shape
-        pages.append(_Page((height, width), rows))
+            try:
+                if single:
+                    piece = find_one(grey)
+                    rows = [[piece]] if piece else []
+                else:
+                    rows = find_rows(grey)
+            except LimitError as error:
+                return LimitError(f"{image.name}{number}: {error}")
+            height, width = grey.shape
+            pages.append(_Page((height, width), rows))
+    except DataError as error:
+        return error
     return pages
 
 

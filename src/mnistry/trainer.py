@@ -37,13 +37,16 @@ _SCORE_BATCH = 1000  # validation images at a time
 class Progress:
     """How far a training is: `done` of `total` images in epoch `epoch` of `epochs` (from 1).
 
-    At an epoch's end `record` is its history record; before, it is None.
+    `loss` and `accuracy` are the mean over the images since it was told last, or at an epoch's end,
+    where `record` is its history record and no longer None, over all of the epoch's.
     """
 
     epoch: int
     epochs: int
     done: int
     total: int
+    loss: float
+    accuracy: float
     record: Mapping[str, Any] | None = None
 
 
@@ -112,17 +115,18 @@ class Trainer:
         seed = int(seeds.generate_state(1, np.uint64)[0] >> np.uint64(1))
         order = torch.randperm(total, generator=torch.Generator().manual_seed(seed))
         order = order.to(self.device)
-        told = started
+        labels = self.labels[order]
+        told, shown = started, 0
         gpus = [torch.cuda.current_device()] if self.device.type == "cuda" else []
         with torch.random.fork_rng(devices=gpus):  # a network of the user's own may use dropout
             torch.manual_seed(seed)
             for seen in self._written_steps(order) if self.written else self._steps(order):
                 now = time.perf_counter()
                 if now - told > _TELL_EVERY:
-                    told = now
-                    progress(Progress(number, self.epochs, seen, total))
+                    since = _figures(self.probabilities[shown:seen], labels[shown:seen])
+                    told, shown = now, seen
+                    progress(Progress(number, self.epochs, seen, total, *since))
         parts = min(_PARTS, total)
-        labels = self.labels[order]
         shares = self.probabilities.tensor_split(parts), labels.tensor_split(parts)
         course = [list(_figures(*share)) for share in zip(*shares, strict=True)]
         loss, accuracy = _figures(self.probabilities, labels)
@@ -140,7 +144,7 @@ class Trainer:
         record["repeatable"] = self.device.type == "cpu"
         record["course"] = course
         self.history.append(record)
-        progress(Progress(number, self.epochs, total, total, record))
+        progress(Progress(number, self.epochs, total, total, loss, accuracy, record))
 
     def _written_steps(self, order: Tensor) -> Iterator[int]:
         size, scale_ = self.recipe.batch_size, self.optimizer.gradient_scale

@@ -136,7 +136,7 @@ MAKER = _page_maker()
 def test_the_commands_are_those_of_the_design():
     assert list(COMMANDS) == [
         *("data", "cache", "presets", "summary", "train"),
-        *("evaluate", "predict", "correct", "export", "fit-line", "recipe", "demo"),
+        *("evaluate", "predict", "correct", "serve", "export", "fit-line", "recipe", "demo"),
     ]
 
 
@@ -818,7 +818,7 @@ def test_what_a_command_may_run_into(monkeypatch, capsys, error, code: int, part
 def test_odd_argument_lists(place: Path, mnistry: Mnistry):
     """Random words after a random command: always one of the exit codes, never a traceback."""
     rng = random.Random(0)
-    commands = [*(name for name in COMMANDS if name not in ("demo", "train")), "nope", ""]
+    commands = [*(name for name in COMMANDS if name not in ("demo", "serve", "train")), "nope", ""]
     words = ["digits", "done", "light.png", "nope", "", " ", "-", "--", "-x", "=", "é", "\x00"]
     words += ["--json", "-q", "--grid", "--index", "--set", "units=0", "--out", "o.png", "--run"]
     words += ["--data", "--prepare", "nvidia-mlp", "9" * 30, "-1", "1e999", "nan", "--m", "--b"]

@@ -21,6 +21,7 @@ COMMANDS = {
     "evaluate": "results",
     "predict": "predict",
     "correct": "correct",
+    "serve": "serve",
     "export": "results",
     "fit-line": "fit",
     "recipe": "look",

@@ -1,0 +1,1 @@
+"""The web page and the HTTP API: `app.create_app(Settings())` is an ASGI application."""

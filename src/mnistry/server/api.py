@@ -1,0 +1,290 @@
+"""The routes of the HTTP API, and of the page."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Query, Request, Response
+from fastapi import Path as PathOf
+from fastapi.responses import FileResponse, JSONResponse
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from starlette.exceptions import HTTPException
+
+from mnistry.errors import UsageError
+from mnistry.server import bodies, inside
+from mnistry.server.browse import Browser, Order
+from mnistry.server.drawings import Drawings
+from mnistry.server.guard import Metrics
+from mnistry.server.models import DEFAULT, Models
+from mnistry.server.readers import Readers
+from mnistry.server.reading import Asked
+from mnistry.server.settings import Settings, is_this_machine
+from mnistry.server.trainings import Trainings
+from mnistry.server.work import Desk, call_all
+from mnistry.workers import cores
+
+_PAGE = Path(__file__).with_name("page")
+_TYPES = ("image/", "application/pdf", "application/octet-stream")
+_FORM = "multipart/form-data"
+_AT_A_TIME = 16  # images that are read together, if so many wait
+_IMAGE = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "image/*": {"schema": {"type": "string", "format": "binary"}},
+            "application/pdf": {"schema": {"type": "string", "format": "binary"}},
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": ["image"],
+                    "properties": {"image": {"type": "string", "format": "binary"}},
+                }
+            },
+        },
+    }
+}
+_PIXELS = {
+    "type": "array",
+    "minItems": 28,
+    "maxItems": 28,
+    "items": {
+        "type": "array",
+        "minItems": 28,
+        "maxItems": 28,
+        "items": {"type": "integer", "minimum": 0, "maximum": 255},
+    },
+}
+
+_PROBLEM = {
+    "description": "What was found, what was expected, and what to do, as problem+json.",
+    "content": {
+        "application/problem+json": {
+            "schema": {
+                "type": "object",
+                "properties": {
+                    "title": {"type": "string"},
+                    "status": {"type": "integer"},
+                    "detail": {"type": "string"},
+                },
+            }
+        }
+    },
+}
+_TRAINING = {
+    "preset": {"type": ["string"]},
+    "epochs": {"type": ["integer", "null"]},
+    "learning_rate": {"type": ["number", "null"]},
+    "units": {"type": ["integer", "null"]},
+}
+_NAME = Annotated[str, PathOf(max_length=200)]
+
+Model = Annotated[str, Query(max_length=200, description="One of /v1/models.")]
+Part = Literal["train", "test"]
+
+
+def _several(items: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "array", "items": items, "maxItems": bodies.MOST_IMAGES}
+
+
+def _body(properties: dict[str, Any]) -> dict[str, Any]:
+    """That a route takes JSON with these fields, for the OpenAPI document."""
+    schema = {"type": "object", "required": list(properties)[:1], "properties": properties}
+    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
+
+
+class Service:
+    """What the routes share: networks, threads, and folders."""
+
+    def __init__(self, settings: Settings, metrics: Metrics, registry: CollectorRegistry) -> None:
+        self.settings, self.metrics, self.registry = settings, metrics, registry
+        self.models = Models(settings.reader, settings.runs)
+        most, seconds = settings.max_waiting, settings.seconds
+        count = max(1, cores() // settings.workers)
+        self.readers = Readers(count, self.models, settings.reader, settings.runs, seconds)
+        self.images = Desk(
+            self.readers.read_all,
+            threads=count,
+            at_a_time=_AT_A_TIME,
+            max_waiting=most,
+            seconds=seconds,
+        )
+        # what may take long, as reading a whole set does, keeps no image waiting
+        self.others = Desk(
+            call_all, threads=cores(), at_a_time=1, max_waiting=most, seconds=seconds
+        )
+        self.drawings = Drawings(settings.drawings)
+        self.trainings = Trainings(settings.runs, settings.data)
+        self.browser = Browser()
+
+    def close(self) -> None:
+        """Answer what is being read, and stop what is being trained."""
+        self.images.close()
+        self.readers.close()
+        self.others.close()
+        self.trainings.close()
+
+    def may_train(self, request: Request) -> bool:
+        """Whether whoever asks may start a training: this machine, or anyone if so told."""
+        host = request.client.host if request.client else ""
+        return self.settings.allow_training or is_this_machine(host)
+
+    def check_may_train(self, request: Request) -> None:
+        """Refuses other machines."""
+        if not self.may_train(request):
+            raise HTTPException(
+                403,
+                "trainings are started and stopped from the machine that serves alone; start the "
+                "server with --allow-training if others may",
+            )
+
+
+def routes(service: Service) -> APIRouter:
+    """All of them."""
+    api = APIRouter(responses=dict.fromkeys((401, 403, 408, 413, 415, 422, 503), _PROBLEM))
+    models, run = service.models, service.others.ask
+
+    @api.post("/v1/read", openapi_extra=_IMAGE)
+    async def read(
+        request: Request,
+        single: Annotated[bool, Query(description="The image is the crop of one digit.")] = False,
+        min_confidence: Annotated[
+            float | None, Query(ge=0, le=1, description="Less sure is null.")
+        ] = None,
+        seen: Annotated[bool, Query(description="With what the network saw: 28 x 28.")] = False,
+        model: Model = DEFAULT,
+    ) -> Response:
+        """Read the digits of an image: its bytes as the body, or as the field `image` of a form.
+
+        The answer is what `mnistry predict --json` prints: the text, and for each digit its label
+        (null where it is not sure), confidence, box, page, line and ten probabilities.
+        """
+        asked = Asked(model, single, min_confidence, seen, service.settings.max_pages)
+        found = await service.images.ask((await _image(request), asked))
+        service.metrics.digits.inc(found.digits)
+        return Response(found.json, media_type="application/json")
+
+    @api.post("/v1/classify", openapi_extra=_body({"images": _several(_PIXELS)}))
+    async def classify(request: Request, model: Model = DEFAULT) -> Response:
+        """Say what images of 28 x 28 pixels are: 0 ground to 255 ink, normalised as MNIST's."""
+        body = await request.body()
+        return JSONResponse(await run(lambda: bodies.classify(models.network(model), body)))
+
+    @api.get("/v1/models")
+    async def list_models() -> Response:
+        """The networks that read: the default first, then those trained here."""
+        return JSONResponse({"models": await run(models.describe)})
+
+    @api.get("/v1/drawings")
+    async def count_drawings() -> Response:
+        """Where drawings with their labels are kept, and how many there are."""
+        return JSONResponse(await run(service.drawings.to_dict))
+
+    @api.post("/v1/drawings", status_code=201, openapi_extra=_IMAGE)
+    async def keep_drawing(request: Request, label: Annotated[int, Query(ge=0, le=9)]) -> Response:
+        """Keep a drawing with its right label, for `mnistry correct`. Nothing else is stored."""
+        image = await _image(request)
+        return JSONResponse(await run(lambda: service.drawings.keep(image, label)), 201)
+
+    @api.post("/v1/inside", openapi_extra=_body({"image": _PIXELS}))
+    async def look_inside(request: Request, model: Model = DEFAULT) -> Response:
+        """What goes on in the network: two layers' activations, and what spoke for the answer."""
+        body = await request.body()
+
+        def look() -> dict[str, Any]:
+            image = bodies.images_of(body, "image", 2)
+            return inside.look_inside(models.network(model), image).to_dict()
+
+        return JSONResponse(await run(look))
+
+    @api.get("/v1/sets")
+    async def list_sets() -> Response:
+        """The sets of digits that can be looked at."""
+        return JSONResponse({"sets": await run(service.browser.sets)})
+
+    @api.get("/v1/sets/{name}/{part}")
+    async def browse(
+        name: _NAME,
+        part: Part,
+        order: Order = "as-is",
+        label: Annotated[int | None, Query(ge=0, le=9)] = None,
+        offset: Annotated[int, Query(ge=0, le=10**9)] = 0,
+        limit: Annotated[int, Query(ge=1, le=200)] = 40,
+        model: Model = DEFAULT,
+    ) -> Response:
+        """Images of a set, and what the network says of each: as they are, or the worst first."""
+
+        def look() -> dict[str, Any]:
+            network = models.network(model)
+            return service.browser.browse(network, name, part, order, label, offset, limit)
+
+        return JSONResponse(await run(look))
+
+    @api.get("/v1/trainings")
+    async def list_trainings(request: Request) -> Response:
+        """What can be trained, and what was."""
+        found = await run(service.trainings.to_dict)
+        return JSONResponse(found | {"allowed": service.may_train(request)})
+
+    @api.post("/v1/trainings", status_code=201, openapi_extra=_body(_TRAINING))
+    async def start_training(request: Request) -> Response:
+        """Train a network, in a process of its own."""
+        service.check_may_train(request)
+        body = await request.body()
+
+        def start() -> dict[str, Any]:
+            return service.trainings.start(**bodies.fields_of(body, _TRAINING)).to_dict()
+
+        return JSONResponse(await run(start), 201)
+
+    @api.get("/v1/trainings/{name}")
+    async def look_at_training(name: _NAME) -> Response:
+        """How far a training is, and its curves."""
+        return JSONResponse(await run(lambda: service.trainings.get(name).to_dict()))
+
+    @api.delete("/v1/trainings/{name}", status_code=202)
+    async def stop_training(request: Request, name: _NAME) -> Response:
+        """Ask a training to stop; the epochs that it has finished are kept."""
+        service.check_may_train(request)
+        return JSONResponse(await run(lambda: service.trainings.stop(name).to_dict()), 202)
+
+    @api.get("/healthz")
+    async def healthy() -> Response:
+        """Whether the process answers."""
+        return JSONResponse({"status": "ok"})
+
+    @api.get("/readyz")
+    async def ready() -> Response:
+        """Whether it can read: its network is loaded before it listens."""
+        return JSONResponse({"status": "ok"})
+
+    @api.get("/metrics")
+    async def metrics() -> Response:
+        """What is counted, in Prometheus's form."""
+        return Response(generate_latest(service.registry), media_type=CONTENT_TYPE_LATEST)
+
+    @api.get("/", include_in_schema=False)
+    async def page() -> Response:
+        return FileResponse(_PAGE / "index.html")
+
+    @api.get("/docs", include_in_schema=False)
+    async def documentation() -> Response:
+        return FileResponse(_PAGE / "docs.html")
+
+    return api
+
+
+async def _image(request: Request) -> bytes:
+    """The image that a request sends."""
+    kind = request.headers.get("content-type", "application/octet-stream").lower()
+    if kind.startswith(_FORM):
+        async with request.form(max_files=1, max_fields=10) as form:
+            file = form.get("image")
+            if file is None or isinstance(file, str):
+                raise UsageError("the form has no file named image, expected one")
+            return await file.read()
+    if not kind.startswith(_TYPES):
+        raise HTTPException(
+            415,
+            f"the body is {kind:.60}, expected an image or a PDF: send it as image/png or the "
+            f"like, as application/octet-stream, or in the field image of {_FORM}",
+        )
+    return await request.body()

@@ -1,0 +1,53 @@
+"""Drawings whose label was told, kept for `mnistry correct`: FOLDER/LABEL/TIME.png."""
+
+import io
+import time
+from pathlib import Path
+
+from PIL import Image
+
+from mnistry.errors import LimitError, StorageError
+from mnistry.files import write_file
+from mnistry.picture import read_picture
+
+_MOST = 10_000  # kept drawings
+
+
+class Drawings:
+    """A folder of drawings, by label."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder.absolute()
+
+    def to_dict(self) -> dict[str, object]:
+        """Where they are, and how many."""
+        return {"folder": str(self._folder), "count": len(self._kept())}
+
+    def keep(self, image: bytes, label: int) -> dict[str, object]:
+        """Keep a drawing, as grey PNG.
+
+        Raises:
+            DataError: It is no image.
+            StorageError: It cannot be written.
+            LimitError: There are 10,000 already.
+        """
+        grey = read_picture(image)
+        if len(self._kept()) >= _MOST:
+            raise LimitError(f"{self._folder}: has {_MOST:,} drawings, expected fewer; move them")
+        content = io.BytesIO()
+        Image.fromarray(grey).save(content, "PNG")
+        now = time.time_ns()
+        stamp = time.strftime("%Y%m%d-%H%M%S", time.localtime(now // 10**9))
+        path = self._folder / str(label) / f"{stamp}-{now % 10**9:09}.png"
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StorageError(
+                f"{path.parent}: cannot be made ({error.strerror}); start the server with another "
+                "--drawings FOLDER"
+            ) from error
+        write_file(path, content.getvalue())
+        return {"path": str(path), **self.to_dict()}
+
+    def _kept(self) -> list[Path]:
+        return list(self._folder.glob("[0-9]/*.png"))

@@ -1,0 +1,64 @@
+"""The processes that serve: one, or several that share a socket."""
+
+import os
+import socket
+import tempfile
+from functools import partial
+
+import uvicorn
+from uvicorn.supervisors import Multiprocess
+
+from mnistry.errors import UsageError
+from mnistry.server.app import create_app
+from mnistry.server.models import Models
+from mnistry.server.settings import Settings
+
+_BACKLOG = 2048  # connections that wait to be taken
+_KEPT_OPEN = 75  # seconds that a connection without requests stays
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A socket that listens.
+
+    Args:
+        host: An address or a name of this machine.
+        port: 0 for any that is free.
+
+    Raises:
+        UsageError: There is no such address here, or the port is taken.
+    """
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        return socket.create_server((host, port), family=family, backlog=_BACKLOG)
+    except (OSError, UnicodeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UsageError(
+            f"{host}, port {port}: cannot be listened at ({reason}); name another --port, or a "
+            "--host that is an address of this machine"
+        ) from None
+
+
+def run(settings: Settings, listening: socket.socket) -> None:
+    """Serve until a signal says to stop; what was accepted is answered first.
+
+    Raises:
+        ModelError: The reader cannot be used.
+    """
+    config = uvicorn.Config(
+        partial(create_app, settings),
+        factory=True,
+        workers=settings.workers,
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,  # whoever asks could say that it is this machine
+        timeout_keep_alive=_KEPT_OPEN,
+        timeout_graceful_shutdown=round(settings.seconds) + 5,
+    )
+    if settings.workers == 1:
+        uvicorn.Server(config).run([listening])
+        return
+    Models(settings.reader, settings.runs)  # what is wrong with it is told once
+    with tempfile.TemporaryDirectory(prefix="mnistry-") as folder:
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder  # where processes count together
+        Multiprocess(config, sockets=[listening]).run()

@@ -449,6 +449,21 @@ def test_images_that_come_together_are_read_as_alone(sheet: np.ndarray, tmp_path
     readers.close()
 
 
+def test_large_images_are_read_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes = [0, 100_000, 90_000, 20_000, 5_000_000, 10, 10, 200_000]
+    asked = [(bytes(size), Asked("reader")) for size in sizes]
+    taken: list[list[int]] = []
+
+    def read(self: Readers, images: Any) -> list[Any]:
+        taken.append([len(image) for image, _ in images])
+        return list(images)
+
+    monkeypatch.setattr(Readers, "_read", read)
+    readers = Readers(0, Models(None, tmp_path), None, tmp_path, 30)
+    assert readers.read_all(asked) == asked  # type: ignore[comparison-overlap]
+    assert taken == [[0, 100_000, 90_000], [20_000], [5_000_000], [10, 10], [200_000]]
+
+
 def test_processes_that_end_while_they_read(
     sheet: np.ndarray, tmp_path: Path, started: list[subprocess.Popen[bytes]]
 ) -> None:

@@ -7,7 +7,7 @@ bytes ends a process, at worst, and not the server.
 import queue
 import select
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from mnistry.server.reading import (
 )
 from mnistry.workers import start
 
+_SMALL = 200_000  # bytes of images that are read together
 _ENDED = (
     "the image made the process that read it end: it took more than {seconds:g} seconds, or too "
     "much memory; scale it down, or crop it"
@@ -50,6 +51,9 @@ class Readers:
 
     def read_all(self, images: Sequence[tuple[bytes, Asked]]) -> list[Answer]:
         """Have images read by a process that is free, as `reading.read_all` does."""
+        return [answer for some in _together(images) for answer in self._read(some)]
+
+    def _read(self, images: Sequence[tuple[bytes, Asked]]) -> list[Answer]:
         process = self._free.get()
         try:
             if process is None:
@@ -63,7 +67,7 @@ class Readers:
                 return [DataError(_ENDED.format(seconds=self._seconds))]
         finally:
             self._free.put(process)
-        return [answer for image in images for answer in self.read_all([image])]  # one of them
+        return [answer for image in images for answer in self._read([image])]  # one of them
 
     def _read_by(
         self, process: subprocess.Popen[bytes], images: Sequence[tuple[bytes, Asked]]
@@ -89,6 +93,20 @@ class Readers:
         for _ in range(self._count):
             if process := self._free.get():
                 _end(process)
+
+
+def _together(
+    images: Sequence[tuple[bytes, Asked]],
+) -> Iterator[Sequence[tuple[bytes, Asked]]]:
+    """Images in their order, many small ones together and large ones alone: each takes its time."""
+    start = size = 0
+    for number, (image, _) in enumerate(images):
+        if number > start and size + len(image) > _SMALL:
+            yield images[start:number]
+            start, size = number, 0
+        size += len(image)
+    if start < len(images):
+        yield images[start:]
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

@@ -43,7 +43,7 @@ Answer = Read | MnistryError
 
 
 def read_all(models: Models, images: Sequence[tuple[bytes, Asked]]) -> list[Answer]:
-    """Read images: those that are to be read alike together, which takes half the time.
+    """Read images: those that are to be read alike together, which takes less time.
 
     Args:
         models: The networks.

@@ -132,7 +132,8 @@ def wrk(url: str, image: Path, connections: int, seconds: int) -> Load:
     assert slow, said
     wrong = re.search(r"Non-2xx or 3xx responses: (\d+)", said)
     bad = int(wrong[1]) if wrong else 0
-    statuses = Counter({"200": round(float(rate[1]) * seconds) - bad, "others": bad})
+    lost = sum(map(int, re.findall(r"\d+", (said.partition("Socket errors:")[2].split("\n")[0]))))
+    statuses = Counter({"200": round(float(rate[1]) * seconds) - bad, "others": bad, "lost": lost})
     return Load(statuses["200"] / seconds, float(slow[1]) * _UNITS[slow[2]], statuses)
 
 
@@ -202,11 +203,12 @@ def wait_for(address: str) -> None:
 
 
 def memory_mib(pid: int) -> float:
-    """The resident memory of a process."""
+    """The resident memory of a process and its children."""
     status = Path(f"/proc/{pid}/status").read_text()
     found = re.search(r"VmRSS:\s+(\d+) kB", status)
     assert found
-    return int(found[1]) / 1024
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return int(found[1]) / 1024 + sum(memory_mib(int(child)) for child in children)
 
 
 def serve_bare() -> None:

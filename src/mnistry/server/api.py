@@ -9,7 +9,7 @@ from fastapi.responses import FileResponse, JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from starlette.exceptions import HTTPException
 
-from mnistry.errors import UsageError
+from mnistry.errors import MnistryError, UsageError
 from mnistry.server import bodies, inside
 from mnistry.server.browse import Browser, Order
 from mnistry.server.drawings import Drawings
@@ -25,6 +25,7 @@ from mnistry.workers import cores
 _PAGE = Path(__file__).with_name("page")
 _TYPES = ("image/", "application/pdf", "application/octet-stream")
 _FORM = "multipart/form-data"
+_BLANK = b"P5 8 8 255\n" + b"\xff" * 64  # an image that is read in no time
 _AT_A_TIME = 16  # images that are read together, if so many wait
 _IMAGE = {
     "requestBody": {
@@ -99,7 +100,7 @@ class Service:
         self.models = Models(settings.reader, settings.runs)
         most, seconds = settings.max_waiting, settings.seconds
         count = max(1, cores() // settings.workers)
-        self.readers = Readers(count, self.models, settings.reader, settings.runs, seconds)
+        self.readers = Readers(count, self.models, settings.reader, settings.runs, seconds / 2)
         self.images = Desk(
             self.readers.read_all,
             threads=count,
@@ -124,8 +125,10 @@ class Service:
 
     def may_train(self, request: Request) -> bool:
         """Whether whoever asks may start a training: this machine, or anyone if so told."""
-        host = request.client.host if request.client else ""
-        return self.settings.allow_training or is_this_machine(host)
+        hosts = [request.client.host if request.client else "", request.url.hostname or ""]
+        is_passed_on = any("forwarded" in name for name in request.headers)  # by a proxy here
+        is_here = all(map(is_this_machine, hosts)) and not is_passed_on
+        return self.settings.allow_training or is_here
 
     def check_may_train(self, request: Request) -> None:
         """Refuses other machines."""
@@ -253,7 +256,12 @@ def routes(service: Service) -> APIRouter:
 
     @api.get("/readyz")
     async def ready() -> Response:
-        """Whether it can read: its network is loaded before it listens."""
+        """Whether it can read: it reads a small image."""
+        try:
+            await service.images.ask((_BLANK, Asked(DEFAULT)))
+        except MnistryError as error:
+            told = f"no image can be read: {error}"
+            raise HTTPException(503, told, {"retry-after": "5"}) from None
         return JSONResponse({"status": "ok"})
 
     @api.get("/metrics")

@@ -4,11 +4,12 @@ import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 from fastapi import FastAPI
 from fastapi.staticfiles import StaticFiles
 from prometheus_client import CollectorRegistry
-from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 from starlette.middleware.cors import CORSMiddleware
 
 from mnistry.server.api import Service, routes
@@ -18,6 +19,23 @@ from mnistry.server.settings import Settings
 from mnistry.version import __version__
 
 _PAGE = Path(__file__).with_name("page")
+
+
+class _Processes(MultiProcessCollector):
+    """Counts what several processes count, without those that have ended in the middle of it."""
+
+    def __init__(self, folder: str) -> None:
+        super().__init__(None, folder)  # type: ignore[no-untyped-call]
+        self.folder = Path(folder)
+
+    def collect(self) -> Any:
+        for file in self.folder.glob("gauge_live*_*.db"):
+            pid = int(file.stem.rpartition("_")[2])
+            try:
+                os.kill(pid, 0)
+            except ProcessLookupError:
+                mark_process_dead(pid, str(self.folder))  # type: ignore[no-untyped-call]
+        return super().collect()  # type: ignore[no-untyped-call]
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
@@ -32,9 +50,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     settings = settings or Settings()
     own = CollectorRegistry()
     registry = own
-    if "PROMETHEUS_MULTIPROC_DIR" in os.environ:  # several processes count together, in files
+    if folder := os.environ.get("PROMETHEUS_MULTIPROC_DIR"):  # several processes count, in files
         registry = CollectorRegistry()
-        MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+        registry.register(_Processes(folder))
     metrics = Metrics(own)
     service = Service(settings, metrics, registry)
 
@@ -56,12 +74,12 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     explain_errors(app)
     app.include_router(routes(service))
     app.mount("/static", StaticFiles(directory=_PAGE), name="page")
-    if settings.origins:
+    app.add_middleware(Guard, settings=settings, metrics=metrics)
+    if settings.origins:  # outermost: what a browser asks beforehand has no token
         app.add_middleware(
             CORSMiddleware,
             allow_origins=settings.origins,
             allow_methods=["*"],
             allow_headers=["authorization", "content-type"],
         )
-    app.add_middleware(Guard, settings=settings, metrics=metrics)
     return app

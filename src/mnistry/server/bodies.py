@@ -21,6 +21,8 @@ _TYPES = {
     dict: "object",
     type(None): "null",
 }
+MOST_BYTES = 4_000_000
+"""Of a JSON body."""
 MOST_IMAGES = 1000
 """That are classified at a time."""
 
@@ -37,7 +39,7 @@ def classify(network: OnnxNetwork, body: bytes) -> dict[str, Any]:
         raise LimitError(
             f"images: are {len(images):,}, expected at most {MOST_IMAGES:,}; send several requests"
         )
-    reader = Reader(network)
+    reader = Reader(network, threads=1)
     answers = []
     for row, image in zip(reader.classify(images), images, strict=True):
         found = Digit.of(row, reader.min_confidence, (0, 0, SIZE, SIZE), 0, 0, image).to_dict()
@@ -51,6 +53,7 @@ def images_of(body: bytes, name: str, axes: int) -> NDArray[np.uint8]:
     Raises:
         UsageError: There are none.
     """
+    _check_size(body)
     expected = f'expected {{"{name}": ...}}, 28 rows of 28 whole numbers from 0 to 255' + (
         " for each image" if axes == 3 else ""
     )
@@ -67,6 +70,15 @@ def images_of(body: bytes, name: str, axes: int) -> NDArray[np.uint8]:
     return images.astype(np.uint8)
 
 
+def _check_size(body: bytes) -> None:
+    """A long body would keep the interpreter, and so the event loop, for a second and more."""
+    if len(body) > MOST_BYTES:
+        raise LimitError(
+            f"the body has {len(body):,} bytes, expected at most {MOST_BYTES:,} of JSON; send "
+            "several requests"
+        )
+
+
 def fields_of(body: bytes, fields: Mapping[str, Any]) -> dict[str, Any]:
     """The fields of a JSON body, each with the value that it has, or None.
 
@@ -77,6 +89,7 @@ def fields_of(body: bytes, fields: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         UsageError: It is none, or has other fields or types.
     """
+    _check_size(body)
     expected = f"expected a JSON object with {', '.join(fields)}, the first at least"
     try:
         found = json.loads(body)

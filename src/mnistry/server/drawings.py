@@ -11,6 +11,7 @@ from mnistry.files import write_file
 from mnistry.picture import read_picture
 
 _MOST = 10_000  # kept drawings
+_BYTES, _PIXELS = 1_000_000, 1_000_000  # of each
 
 
 class Drawings:
@@ -31,8 +32,13 @@ class Drawings:
             StorageError: It cannot be written.
             LimitError: There are 10,000 already.
         """
+        if len(image) > _BYTES:
+            raise LimitError(f"the drawing has {len(image):,} bytes, expected at most {_BYTES:,}")
         grey = read_picture(image)
-        if len(self._kept()) >= _MOST:
+        count = len(self._kept())
+        if grey.size > _PIXELS:
+            raise LimitError(f"the drawing has {grey.size:,} pixels, expected at most {_PIXELS:,}")
+        if count >= _MOST:
             raise LimitError(f"{self._folder}: has {_MOST:,} drawings, expected fewer; move them")
         content = io.BytesIO()
         Image.fromarray(grey).save(content, "PNG")
@@ -47,7 +53,7 @@ class Drawings:
                 "--drawings FOLDER"
             ) from error
         write_file(path, content.getvalue())
-        return {"path": str(path), **self.to_dict()}
+        return {"path": str(path), "folder": str(self._folder), "count": count + 1}
 
     def _kept(self) -> list[Path]:
         return list(self._folder.glob("[0-9]/*.png"))

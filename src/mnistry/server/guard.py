@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mnistry.server.problems import problem
@@ -37,6 +38,14 @@ _HEADERS = {
     "cross-origin-opener-policy": "same-origin",
     "cross-origin-resource-policy": "same-origin",
 }
+
+
+def _name_of(host: str) -> str:
+    """The name or address in a Host header; "" where it has none."""
+    try:
+        return urlsplit(f"//{host}").hostname or ""
+    except ValueError:
+        return ""
 
 
 class Metrics:
@@ -62,11 +71,20 @@ class Metrics:
         self.digits = Counter("mnistry_digits", "Digits read.", registry=registry)
 
 
+class _Body:
+    """How much of a request's body has come."""
+
+    def __init__(self, receive: Receive, settings: Settings) -> None:
+        self.receive, self.ends = receive, time.monotonic() + settings.seconds
+        self.size, self.is_whole = 0, False
+
+
 class Guard:
     """ASGI middleware: host, origin, token, size and time of a body, headers, and metrics."""
 
     def __init__(self, app: ASGIApp, settings: Settings, metrics: Metrics) -> None:
         self._app, self._settings, self._metrics = app, settings, metrics
+        self._held = 0  # bytes of the bodies of all requests
         own = socket.gethostname().lower()
         self._names = {"localhost", own, f"{own}.local", *map(str.lower, settings.names)}
 
@@ -86,13 +104,16 @@ class Guard:
                     headers.setdefault(name, value)
             await send(message)
 
+        body = _Body(receive, self._settings)
         self._metrics.running.inc()
         try:
             refusal = self._refusal(scope, Headers(scope=scope))
             if refusal is None:
-                await self._app(scope, self._bounded(receive), answer)
+                await self._app(scope, lambda: self._received(body), answer)
             else:
                 await problem(*refusal)(scope, receive, answer)
+        except ClientDisconnect:
+            status = 499  # nobody waits for an answer
         except Exception as error:
             _log.error("%s %s", scope["method"], scope["path"], exc_info=error)
             if is_answered:
@@ -100,20 +121,21 @@ class Guard:
             await problem(500, _BUG)(scope, receive, answer)
         finally:
             self._metrics.running.dec()
+            self._held -= body.size
             route = getattr(scope.get("route"), "path", "none")
             self._metrics.requests.labels(route, status).inc()
             self._metrics.seconds.labels(route).observe(time.perf_counter() - started)
 
     def _refusal(self, scope: Scope, headers: Headers) -> tuple[int, str, dict[str, str]] | None:
         """Why a request may not pass: a status, what to do, and headers."""
-        host = urlsplit(f"//{headers.get('host', '')}").hostname or ""
+        host = _name_of(headers.get("host", ""))
         if not is_address(host) and host not in self._names:
             named = f"the host is {host!r:.80}, expected this server's own name"
             return 421, f"{named}; start it with --name {host or 'NAME'} if that is one", {}
         origin = headers.get("origin")
         if origin is not None and scope["method"] not in _SAFE:
-            own = f"{scope['scheme']}://{headers.get('host')}"
-            if origin not in (own, *self._settings.origins):
+            own = headers.get("host", "")  # by whatever scheme: a proxy may have added TLS
+            if origin.partition("://")[2] != own and origin not in self._settings.origins:
                 told = f"comes from {origin:.80}, expected {own}: another page may not use this one"
                 return 403, f"{told}; start the server with --origin {origin:.80} if it may", {}
         is_foreign = headers.get("sec-fetch-site") == "cross-site"
@@ -134,34 +156,36 @@ class Guard:
             return 413, self._too_long(f"{int(length):,}"), {"connection": "close"}
         return None
 
-    def _bounded(self, receive: Receive) -> Receive:
-        """Receives a body as long as it is neither too long nor too slow."""
-        left, ends = self._settings.max_bytes, time.monotonic() + self._settings.seconds
-        whole = False
-
-        async def bounded() -> Message:
-            nonlocal left, whole
-            if whole:  # what comes now is that the client goes, at any time
-                return await receive()
-            try:
-                message = await asyncio.wait_for(receive(), ends - time.monotonic())
-            except TimeoutError:
-                raise HTTPException(
-                    408,
-                    f"the body took more than {self._settings.seconds:g} seconds; send it faster",
-                    {"connection": "close"},
-                ) from None
-            left -= len(message.get("body", b""))
-            whole = not message.get("more_body", False)
-            if left < 0:
-                raise HTTPException(
-                    413,
-                    self._too_long(f"over {self._settings.max_bytes:,}"),
-                    {"connection": "close"},
-                )
-            return message
-
-        return bounded
+    async def _received(self, body: "_Body") -> Message:
+        """The next part of a body, as long as it is neither too long nor too slow."""
+        if body.is_whole:  # what comes now is that the client goes, at any time
+            return await body.receive()
+        try:
+            message = await asyncio.wait_for(body.receive(), body.ends - time.monotonic())
+        except TimeoutError:
+            raise HTTPException(
+                408,
+                f"the body took more than {self._settings.seconds:g} seconds; send it faster",
+                {"connection": "close"},
+            ) from None
+        part = len(message.get("body", b""))
+        body.size += part
+        self._held += part
+        body.is_whole = not message.get("more_body", False)
+        if body.size > self._settings.max_bytes:
+            raise HTTPException(
+                413,
+                self._too_long(f"over {self._settings.max_bytes:,}"),
+                {"connection": "close"},
+            )
+        if self._held > self._settings.max_bodies:
+            raise HTTPException(
+                503,
+                "the bodies that are being sent are all that this server takes; ask again in a "
+                "second",
+                {"retry-after": "1", "connection": "close"},
+            )
+        return message
 
     def _too_long(self, found: str) -> str:
         most = self._settings.max_bytes

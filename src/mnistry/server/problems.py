@@ -45,7 +45,8 @@ def explain_errors(app: FastAPI) -> None:
         return problem(error.status_code, str(error.detail), error.headers)
 
     async def own(_: Request, error: Exception) -> Response:
-        status = next((s for kind, s in _STATUS.items() if isinstance(error, kind)), 422)
+        usual = 500 if type(error) is MnistryError else 422  # what is of no kind is no request's
+        status = next((s for kind, s in _STATUS.items() if isinstance(error, kind)), usual)
         return problem(status, str(error))
 
     async def invalid(_: Request, error: Exception) -> Response:

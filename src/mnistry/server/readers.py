@@ -4,8 +4,9 @@ Threads would wait for each other, for the interpreter's lock. And what a decode
 bytes ends a process, at worst, and not the server.
 """
 
+import logging
 import queue
-import select
+import selectors
 import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -22,6 +23,9 @@ from mnistry.server.reading import (
 )
 from mnistry.workers import start
 
+_log = logging.getLogger("mnistry.server")
+
+_ALONE = 2.0  # seconds that an image has which is read again, alone
 _SMALL = 200_000  # bytes of images that are read together
 _ENDED = (
     "the image made the process that read it end: it took more than {seconds:g} seconds, or too "
@@ -51,32 +55,41 @@ class Readers:
 
     def read_all(self, images: Sequence[tuple[bytes, Asked]]) -> list[Answer]:
         """Have images read by a process that is free, as `reading.read_all` does."""
-        return [answer for some in _together(images) for answer in self._read(some)]
+        return [answer for some in _together(images) for answer in self._read(some, self._seconds)]
 
-    def _read(self, images: Sequence[tuple[bytes, Asked]]) -> list[Answer]:
+    def _read(self, images: Sequence[tuple[bytes, Asked]], seconds: float) -> list[Answer]:
         process = self._free.get()
         try:
             if process is None:
                 return read_all(self._models, images)
             try:
-                return self._read_by(process, images)
-            except (OSError, EOFError):
+                return self._read_by(process, images, seconds)
+            except BaseException as error:  # what it still says is no answer to what comes next
                 _end(process)
-                process = self._start()
+                code, process = process.returncode, self._start()
+                if not isinstance(error, OSError | EOFError):
+                    raise
+            _log.warning("a process that read %d images ended: %s", len(images), code)
             if len(images) == 1:
-                return [DataError(_ENDED.format(seconds=self._seconds))]
+                return [DataError(_ENDED.format(seconds=seconds))]
         finally:
             self._free.put(process)
-        return [answer for image in images for answer in self._read([image])]  # one of them
+        # one of them is at fault; the others are small, and take no time
+        return [answer for image in images for answer in self._read([image], _ALONE)]
 
     def _read_by(
-        self, process: subprocess.Popen[bytes], images: Sequence[tuple[bytes, Asked]]
+        self,
+        process: subprocess.Popen[bytes],
+        images: Sequence[tuple[bytes, Asked]],
+        seconds: float,
     ) -> list[Answer]:
         assert process.stdin is not None
         assert process.stdout is not None
         send_images(process.stdin, images)
-        if not select.select([process.stdout], [], [], self._seconds)[0]:
-            raise EOFError
+        with selectors.DefaultSelector() as selector:
+            selector.register(process.stdout, selectors.EVENT_READ)
+            if not selector.select(seconds):
+                raise EOFError
         return receive_answers(process.stdout)
 
     def _start(self) -> subprocess.Popen[bytes] | None:

@@ -7,6 +7,7 @@ follow; then all of these: an error's text, or the answer as JSON. It ends when 
 """
 
 import json
+import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -41,6 +42,8 @@ class Read:
 
 Answer = Read | MnistryError
 
+_BUG = "this is a bug in mnistry, please report it"
+
 
 def read_all(models: Models, images: Sequence[tuple[bytes, Asked]]) -> list[Answer]:
     """Read images: those that are to be read alike together, which takes less time.
@@ -60,7 +63,7 @@ def read_all(models: Models, images: Sequence[tuple[bytes, Asked]]) -> list[Answ
     for asked, numbers in alike.items():
         try:
             network = models.network(asked.model)
-            reader = Reader(network, min_confidence=asked.min_confidence)
+            reader = Reader(network, min_confidence=asked.min_confidence, threads=1)
             sources = [images[number][0] for number in numbers]
             readings = reader.read_many(sources, single=asked.single, max_pages=asked.max_pages)
             for number, reading in zip(numbers, readings, strict=True):
@@ -68,9 +71,11 @@ def read_all(models: Models, images: Sequence[tuple[bytes, Asked]]) -> list[Answ
                     found[number] = _read(reading, asked.seen)
                 else:
                     found[number] = reading
-        except MnistryError as error:  # of the model, not of one image
-            for number in numbers:
-                found[number] = error
+        except MnistryError as error:
+            found = [error if n in numbers else f for n, f in enumerate(found)]
+        except Exception as error:
+            bug = MnistryError(f"{_BUG} ({error!r:.200})")
+            found = [bug if n in numbers else f for n, f in enumerate(found)]
     return found
 
 
@@ -132,12 +137,15 @@ def main() -> None:
     """Reads until nobody asks any more."""
     import cv2
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever started it ends it
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)  # it ends when whoever started it has its answers
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # what a library prints is no answer
     cv2.setNumThreads(1)
     reader, runs = sys.argv[1:]
     models = Models(reader or None, Path(runs))
     while images := receive_images(sys.stdin.buffer):
-        send_answers(sys.stdout.buffer, read_all(models, images))
+        send_answers(answers, read_all(models, images))
 
 
 if __name__ == "__main__":

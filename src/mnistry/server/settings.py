@@ -23,6 +23,7 @@ class Settings:
         origins: Other web pages that may use the API ("https://example.org"), by CORS.
         workers: Processes that answer; the cores are shared between them to read images.
         max_bytes: Of a request's body.
+        max_bodies: Bytes of all bodies that are being sent or read, in each process.
         max_pages: Of an image.
         max_waiting: Requests that are worked on or wait for it, in each process; more are refused.
         seconds: That a body may take to arrive, and that an answer may take.
@@ -41,19 +42,20 @@ class Settings:
     origins: tuple[str, ...] = ()
     workers: int = 1
     max_bytes: int = 20_000_000
+    max_bodies: int = 400_000_000
     max_pages: int = 20
     max_waiting: int = 128
     seconds: float = 30.0
 
     def __post_init__(self) -> None:
-        for name in ("workers", "max_bytes", "max_pages", "max_waiting", "seconds"):
+        for name in ("workers", "max_bytes", "max_bodies", "max_pages", "max_waiting", "seconds"):
             value = getattr(self, name)
             if not value > 0:
                 raise UsageError(f"{name}: is {value}, expected more than 0")
         if self.token is not None and not (self.token.isascii() and self.token.isprintable()):
             raise UsageError("token: has characters that a header cannot hold; use letters, digits")
-        if self.token is not None and not self.token.strip():
-            raise UsageError("token: is empty; give some letters and digits, or leave it out")
+        if self.token is not None and (not self.token or self.token != self.token.strip()):
+            raise UsageError("token: is empty or has spaces around it; give letters and digits")
         for origin in self.origins:
             if not origin.startswith(("http://", "https://")) or origin.count("/") != 2:
                 raise UsageError(f"origin: is {origin!r}, expected one as https://example.org")

@@ -69,7 +69,7 @@ class Desk(Generic[Item, Answer]):
         if is_needed:
             self._threads.submit(self._work_off, loop)
         try:
-            return await asyncio.wait_for(asyncio.shield(future), self._seconds)
+            return await asyncio.wait_for(future, self._seconds)  # or it is given up
         except TimeoutError:
             raise HTTPException(
                 503,
@@ -87,28 +87,35 @@ class Desk(Generic[Item, Answer]):
                 self._idle += not some
             if not some:
                 return
+            awaited = [(item, future) for item, future in some if not future.cancelled()]
             answers: Sequence[Answer | Exception]
             try:
-                answers = self._work([item for item, _ in some])
+                answers = self._work([item for item, _ in awaited])
             except Exception as error:  # a bug: it is everybody's
-                answers = [error] * len(some)
-            loop.call_soon_threadsafe(self._answer, [future for _, future in some], answers)
+                answers = [error] * len(awaited)
+            loop.call_soon_threadsafe(
+                self._answer, len(some), [future for _, future in awaited], answers
+            )
 
     def _answer(
         self,
+        count: int,
         futures: Sequence["asyncio.Future[Answer]"],
         answers: Sequence[Answer | Exception],
     ) -> None:
-        self._waiting -= len(futures)
+        self._waiting -= count
         for future, answer in zip(futures, answers, strict=True):
-            if not isinstance(answer, Exception):
-                future.set_result(answer)
-            else:
+            if future.done():  # nobody waits any more
+                continue
+            if isinstance(answer, Exception):
                 future.set_exception(answer)
-                future.exception()  # is known, even if nobody waits any more
+            else:
+                future.set_result(answer)
 
     def close(self) -> None:
-        """Wait for what is being done, and end the threads."""
+        """Wait for what is being done, drop what waits, and end the threads."""
+        with self._lock:
+            self._queue.clear()
         self._threads.shutdown()
 
 

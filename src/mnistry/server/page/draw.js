@@ -27,6 +27,7 @@ async function read(since) {
     return;
   }
   const { signal } = question;
+  enable(false); // what is selected is of before
   await attempt($("draw-error"), async () => {
     const { canvas, place } = pad.picture();
     const answer = await ask(`v1/read?seen=true&${named()}`, { body: pgm(canvas), signal });
@@ -79,7 +80,7 @@ function select(at) {
   else clear($("draw-seen"));
   last.seen = digit?.seen ?? null;
   $("draw-said").textContent = said(digit);
-  $("draw-labels").querySelectorAll("button").forEach((each) => (each.disabled = !pad.strokes.length));
+  enable(pad.strokes.length > 0);
   outline();
 }
 
@@ -114,10 +115,20 @@ function keep(label) {
     const digit = digits[chosen];
     const own = digit && digits.length > 1 ? pad.strokes.filter((each) => isIn(each, digit.place)) : [];
     const { canvas } = pad.picture(own.length ? own : pad.strokes);
-    const kept = await ask(`v1/drawings?label=${label}`, { body: await canvas.convertToBlob() });
-    $("draw-labels").querySelectorAll("button").forEach((each) => (each.disabled = true));
-    sayKept(kept, `, the last one as ${label}`);
+    enable(false); // or a second tap would keep it twice
+    try {
+      const kept = await ask(`v1/drawings?label=${label}`, { body: await canvas.convertToBlob() });
+      sayKept(kept, `, the last one as ${label}`);
+    } catch (error) {
+      enable(true);
+      throw error;
+    }
   });
+}
+
+/** Whether a drawing may be kept: it is on the sheet, was read, and is not kept yet. */
+function enable(may) {
+  $("draw-labels").querySelectorAll("button").forEach((each) => (each.disabled = !may));
 }
 
 function sayKept({ folder, count: number }, last = "") {

@@ -39,7 +39,11 @@ function turn(event) {
 // A server with a token may print an address that ends in #token=...: it stays in this browser tab.
 const [, token] = location.hash.match(/^#token=(.+)/) ?? [];
 if (token) {
-  sessionStorage.setItem("token", decodeURIComponent(token));
+  try {
+    sessionStorage.setItem("token", decodeURIComponent(token));
+  } catch (error) {
+    if (!(error instanceof URIError)) throw error; // it is asked for then
+  }
   history.replaceState(null, "", location.pathname);
 }
 

@@ -90,7 +90,10 @@ function watch() {
   if (!training) return;
   timer = setTimeout(async () => {
     const found = await attempt($("train-error"), () => ask(`v1/trainings/${training.name}`));
-    if (!found) return; // it goes on when the server is back
+    if (!found) { // the server is gone, or busy
+      timer = setTimeout(watch, 4 * PAUSE);
+      return;
+    }
     update(found);
     show();
     if (found.model) await attempt($("train-error"), () => loadModels());
@@ -100,6 +103,7 @@ function watch() {
 
 async function stop() {
   $("train-stop").disabled = true;
+  if (!running()) return;
   const found = await attempt($("train-error"), () => ask(`v1/trainings/${running().name}`, { method: "DELETE" }));
   if (found) update(found);
   show();

@@ -85,6 +85,11 @@ def test_on_every_paper(paper: Paper) -> None:
         check(write_sheet(ROWS, 64, paper=paper, seed=seed), found=0.85, extra=0.2)
 
 
+def test_faint_pencil_in_light_of_two_levels() -> None:
+    rows = ["03721", "441", "91706060", "00973526"]  # light is no noise, which would hide strokes
+    check(write_sheet(rows, pen="pencil", seed=71002), found=0.95, extra=0.1)
+
+
 def test_boxes_are_tight() -> None:
     sheet = write_sheet(ROWS, 80, light=0.0, noise=0.0, seed=1)
     rows = find_rows(sheet.image)
@@ -153,6 +158,26 @@ def test_two_pieces_of_one_digit_are_joined() -> None:
     rows = find_rows(image)
     assert [len(row) for row in rows] == [3]
     assert all(piece.box[1] < 66 and piece.bottom > 140 for piece in rows[0])
+
+
+@pytest.mark.parametrize("lower", [-9, 0, 12])  # which of the two halves is met first
+def test_an_8_of_two_circles_that_do_not_touch_is_one(lower: int) -> None:
+    image = blank()
+    write(image, "3", (20, 150), 3.0)
+    cv2.ellipse(image, (150, 101), (16, 15), 0, 0, 360, 40, 5, cv2.LINE_AA)
+    cv2.ellipse(image, (150 + lower, 141), (20, 16), 0, 0, 360, 40, 5, cv2.LINE_AA)
+    write(image, "4", (220, 150), 3.0)
+    (row,) = find_rows(image)
+    assert len(row) == 3
+    assert (row[1].box[1], row[1].bottom) == (pytest.approx(84, abs=3), pytest.approx(160, abs=3))
+
+
+def test_low_digits_above_each_other_are_two_rows() -> None:
+    image = blank(200, 640)
+    write(image, "777", (20, 130), 4.0)
+    write(image, "38", (450, 70), 1.9)
+    write(image, "38", (450, 130), 1.9)
+    assert sum(len(row) for row in find_rows(image)) == 7
 
 
 def test_a_9_whose_stem_stands_off_is_one() -> None:

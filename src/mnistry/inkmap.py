@@ -210,9 +210,10 @@ def _even_paper(small: UInt8s) -> tuple[int, bool] | None:
     is_dark = _is_negative(histogram)
     if is_dark:
         histogram, small = histogram[::-1], np.invert(small)
-    paper, sigma = _noise(histogram[::-1], False)
-    paper = 255 - paper
-    faintest = max(_FAINTEST * paper / _WHITE, _SIGMAS * sigma)
+    paper = 255 - _noise(histogram[::-1], False)[0]
+    grain = cv2.absdiff(small, cv2.blur(small, (5, 5)))  # without what light does: that is wider
+    (usual,) = _quantiles(_histogram(grain.astype(np.uint8, copy=False)), 0.5)
+    faintest = max(_FAINTEST * paper / _WHITE, _SIGMAS * 1.48 * usual)
     near = histogram[max(0, round(paper - faintest / 3)) : round(paper + faintest / 3) + 1].sum()
     ink = histogram[: max(0, round(paper - faintest))].sum()
     if paper < _DARKEST or faintest > _LOUD * paper or near < _EVEN * (small.size - ink):

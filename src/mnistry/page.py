@@ -24,6 +24,7 @@ MOST_MARKS = 10_000
 
 _SPECK = 0.22  # of the usual height: what is smaller either way is no digit, but may be a part
 _BAR = 0.45  # of the same: what is lower may be a digit's bar
+_HALF = 0.6  # of the same: what is lower may be half of a digit, as of an 8 of two circles
 _SLIVER = 0.2  # of the longer side
 _LEAST = 5  # pixels of a digit's longer side
 _BESIDE = 0.35  # of the lower one's height: what shares so much with a neighbour is in its row
@@ -80,7 +81,7 @@ def find_rows(grey: UInt8s) -> list[list[Piece]]:
     for piece in pieces:
         _, _, wide, tall = piece.box
         if max(wide, tall) >= max(_LEAST, 0.5 * _SPECK * height):
-            (whole if tall >= _BAR * height else parts).append(piece)
+            (whole if tall >= _HALF * height else parts).append(piece)
     return [_join_stacked(row) for row in _rows(_join_parts(whole, parts, height), height)]
 
 
@@ -247,25 +248,33 @@ def _middle(piece: Piece) -> float:
 def _join_parts(whole: Sequence[Piece], parts: Sequence[Piece], height: float) -> list[Piece]:
     """Low pieces joined to what they are next to; the smallest are left out if that is nothing."""
     joined, alone = list(whole), []
-    boxes = np.array([piece.box for piece in whole], np.float64).reshape(-1, 4)
-    for part in parts:
+    boxes = np.empty((len(whole) + len(parts), 4))
+    boxes[: len(whole)] = np.array([piece.box for piece in whole]).reshape(-1, 4)
+    for part in sorted(parts, key=lambda piece: -piece.box[3]):
         x, y, wide, tall = part.box
-        across = np.maximum(boxes[:, 0] - x - wide, x - boxes[:, 0] - boxes[:, 2])
-        down = np.maximum(boxes[:, 1] - y - tall, y - boxes[:, 1] - boxes[:, 3])
+        left, top, widths, heights = boxes[: len(joined)].T
+        across = np.maximum(left - x - wide, x - left - widths)
+        down = np.maximum(top - y - tall, y - top - heights)
         apart = np.hypot(across.clip(0), down.clip(0))
-        is_small = tall < _SPECK * height
+        is_small, is_half = tall < _SPECK * height, tall >= _BAR * height
         if is_small:
             near = apart <= max(0.2 * height, 0.6 * max(wide, tall))
+        elif is_half:  # and the other one is above or below
+            near = (apart <= 0.12 * height) & (-across >= 0.6 * np.minimum(wide, widths))
         else:  # a bar above or below, or one that nearly touches
             near = (apart <= 0.2 * height) & (-across >= 0.5 * wide)
             near |= (apart <= 0.06 * height) & (wide >= 1.5 * tall)
         if near.any():
             nearest = int(np.where(near, apart, np.inf).argmin())
             both = join([joined[nearest], part])
-            if both.box[3] <= 1.4 * height:
+            if both.box[3] <= (1.2 if is_half else 1.4) * height:
                 joined[nearest] = both
+                boxes[nearest] = both.box
                 continue
-        if not is_small:
+        if is_half:
+            boxes[len(joined)] = part.box
+            joined.append(part)
+        elif not is_small:
             alone.append(part)
     return joined + alone
 

@@ -101,10 +101,11 @@ def write_onnx(
     sides: tuple[int, int] = (28, 28),
     takes: tuple[str, int] = ("images", TensorProto.UINT8),
     gives: str = "probabilities",
+    zero: float = 0.9,
 ) -> Path:
     """Writes a network that finds every image to be a 0 to 90%, and a 3 to 10%."""
     answer = np.zeros(10, np.float32)
-    answer[[0, 3]] = 0.9, 0.1
+    answer[[0, 3]] = zero, 0.1
     nodes = [
         helper.make_node("Cast", [takes[0]], ["float"], to=TensorProto.FLOAT),
         helper.make_node("Flatten", ["float"], ["flat"]),

@@ -131,8 +131,10 @@ def test_the_error_tree_and_its_exit_codes():
     assert codes == {
         "MnistryError": 1,
         "UsageError": 2,
+        "BusyError": 2,
         "DataError": 3,
         "ModelError": 4,
+        "MissingError": 4,
         "NetworkError": 5,
         "DependencyError": 6,
         "LimitError": 3,

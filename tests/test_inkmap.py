@@ -1,5 +1,6 @@
 """Tests of mnistry.inkmap: ink told from paper, whatever the light, the noise and the pen."""
 
+import time
 from typing import Any
 
 import cv2
@@ -221,6 +222,23 @@ def test_components_of_few_and_of_many_pixels(side: int) -> None:
     assert len(stats) == count + 1
     assert labels.max() == count
     assert [0, 0, 3, 3, 5] in stats[1:].tolist()
+
+
+def test_components_of_a_tall_strip() -> None:
+    mask = np.zeros((900, 4), np.uint8)
+    mask[10:20, 1:3] = mask[300, :] = mask[302:800, 0] = 255
+    labels, stats = components(mask)
+    assert sorted(stats[1:].tolist()) == [
+        [0, 300, 4, 1, 4],
+        [0, 302, 1, 498, 498],
+        [1, 10, 2, 10, 20],
+    ]
+    for number, (x, y, _, _, count) in enumerate(stats[1:].tolist(), start=1):
+        assert labels[y, x] == number
+        assert (labels == number).sum() == count
+    started = time.perf_counter()
+    components(np.zeros((20_000_000, 1), np.uint8))
+    assert time.perf_counter() - started < 5  # row by row it would be 17 s and more
 
 
 @pytest.mark.parametrize("dark", [False, True])

@@ -1,6 +1,7 @@
 """Tests of mnistry.network: ONNX files as they should be, and others."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +106,14 @@ def test_a_network_that_takes_or_gives_something_else(other: Any, tmp_path: Path
 def test_notes_that_cannot_be_read(notes: dict[str, str], tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"own\.onnx: has no notes that can be read"):
         Reader(write_onnx(tmp_path / "own.onnx", notes))
+
+
+@pytest.mark.parametrize("zero", [np.nan, np.inf])
+def test_answers_that_are_no_numbers(zero: float, tmp_path: Path) -> None:
+    path = write_onnx(tmp_path / "own.onnx", zero=zero)
+    expected = f"{path}: gives probabilities that are no numbers; train it again"
+    with pytest.raises(ModelError, match=re.escape(expected)):
+        Reader(path).classify(np.zeros((3, 28, 28), np.uint8))
 
 
 def test_notes_of_other_classes(tmp_path: Path) -> None:

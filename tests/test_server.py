@@ -20,6 +20,7 @@ import hypothesis
 import numpy as np
 import pytest
 import schemathesis
+import uvicorn
 from fastapi.testclient import TestClient
 from PIL import Image
 from prometheus_client import CollectorRegistry
@@ -30,13 +31,16 @@ from mnistry.errors import DataError, MnistryError, ModelError, UsageError
 from mnistry.network import shipped
 from mnistry.pen.paper import write_sheet
 from mnistry.reader import Reader
+from mnistry.server import protocol
 from mnistry.server.app import create_app
 from mnistry.server.guard import Guard, Metrics
 from mnistry.server.models import Models
+from mnistry.server.process import listen
 from mnistry.server.readers import Readers
 from mnistry.server.reading import Asked, read_all
 from mnistry.server.settings import Settings
 from mnistry.server.work import Desk, call_all
+from networks import write_onnx
 
 HERE = "http://127.0.0.1:8765"
 US = "127.0.0.1", 50_000
@@ -132,8 +136,8 @@ def test_other_bad_requests(client: TestClient, sheet: np.ndarray) -> None:
     is_problem(other, 404, r"there is none named '\.\./x', expected one of reader")
     is_problem(client.post("/v1/read", files={"other": b"x"}), 422, "no file named image")
     is_problem(client.post("/v1/read", data={"image": "x"}, files={"y": b""}), 422, "no file")
-    is_problem(client.get("/nowhere"), 404, "Not Found")
-    is_problem(client.get("/v1/read"), 405, "Method Not Allowed")
+    is_problem(client.get("/nowhere"), 404, "GET /nowhere: not found; what there is .* /docs")
+    is_problem(client.get("/v1/read"), 405, "GET /v1/read: method not allowed")
 
 
 def test_classify(client: TestClient) -> None:
@@ -243,6 +247,24 @@ def test_models(tmp_path: Path) -> None:
         Models(str(tmp_path / "broken.onnx"), tmp_path)
 
 
+def test_models_that_are_left_out(client: TestClient, tmp_path: Path, sheet: np.ndarray) -> None:
+    runs = tmp_path / "runs"
+    runs.mkdir()
+    for name in (b"\xff.onnx", b"new\nline.onnx"):
+        (Path(os.fsdecode(os.fsencode(runs) + b"/" + name))).write_bytes(shipped())
+    write_onnx(runs / "letters.onnx", {"classes": json.dumps(list("ABCDEFGHIJ"))})
+    assert [m["name"] for m in client.get("/v1/models").json()["models"]] == ["reader"]
+    read = client.post("/v1/read?model=zzz", content=png(sheet))
+    is_problem(read, 404, "there is none named 'zzz', expected one of reader")
+    for path in ("/v1/read", "/v1/inside", "/v1/classify"):
+        body = png(sheet) if path == "/v1/read" else json.dumps({"image": [[0] * 28] * 28})
+        kind = {} if path == "/v1/read" else {"content-type": "application/json"}
+        if path == "/v1/classify":
+            body = json.dumps({"images": [[[0] * 28] * 28]})
+        answer = client.post(f"{path}?model=letters", content=body, headers=kind)
+        is_problem(answer, 500, "letters.onnx: does not read the digits 0 to 9 first")
+
+
 def test_a_trained_model_reads(client: TestClient, tmp_path: Path, sheet: np.ndarray) -> None:
     (tmp_path / "runs").mkdir()
     (tmp_path / "runs" / "mine.onnx").write_bytes(shipped())
@@ -250,6 +272,9 @@ def test_a_trained_model_reads(client: TestClient, tmp_path: Path, sheet: np.nda
     assert names == ["reader", "mine"]
     own = client.post("/v1/read?model=mine", content=png(sheet)).json()
     assert own == client.post("/v1/read", content=png(sheet)).json()
+    (tmp_path / "runs" / "mine.onnx").write_bytes(b"no network")
+    broken = client.post("/v1/read?model=mine", content=png(sheet))
+    is_problem(broken, 500, "mine.onnx: has no network that can be used")
 
 
 def test_drawings_are_kept_by_label(client: TestClient, tmp_path: Path, sheet: np.ndarray) -> None:
@@ -268,6 +293,20 @@ def test_drawings_are_kept_by_label(client: TestClient, tmp_path: Path, sheet: n
     is_problem(client.post("/v1/drawings", content=png(sheet)), 422, "label: ")
     is_problem(client.post("/v1/drawings?label=7", content=b"x"), 422, "no readable image")
     assert len(list(folder.rglob("*.*"))) == 2
+
+
+def test_a_drawing_is_taken_back(client: TestClient, tmp_path: Path, sheet: np.ndarray) -> None:
+    kept = [client.post("/v1/drawings?label=7", content=png(sheet)).json() for _ in range(2)]
+    (tmp_path / "drawings" / "7" / "notes.txt").touch()
+    outside = tmp_path / "drawings" / "secret.png"
+    outside.touch()
+    for name in ("7/notes.txt", "7/..%2Fsecret.png", "8/" + kept[0]["name"][2:], "7/none.png"):
+        is_problem(client.delete(f"/v1/drawings/{name}"), 404, "no drawing|not found")
+    answer = client.delete(f"/v1/drawings/{kept[0]['name']}")
+    assert (answer.status_code, answer.json()["count"]) == (200, 1)
+    assert [Path(each["path"]).exists() for each in kept] == [False, True]
+    is_problem(client.delete(f"/v1/drawings/{kept[0]['name']}"), 404, "no drawing named")
+    assert outside.exists()
 
 
 def test_a_folder_that_cannot_be_made(tmp_path: Path, sheet: np.ndarray) -> None:
@@ -327,6 +366,9 @@ def test_another_page_changes_nothing(
     assert (tmp_path / "drawings").exists() == passes
     stopped = client.delete("/v1/trainings/x", headers=headers)
     assert stopped.status_code == (404 if passes else 403)
+    foreign = headers.get("sec-fetch-site") == "cross-site"  # what it asks for is work, too
+    assert client.get("/v1/models", headers=headers).status_code == (403 if foreign else 200)
+    assert client.get("/", headers=headers).status_code == 200  # a link to this page
 
 
 def test_a_page_that_may(tmp_path: Path) -> None:
@@ -362,8 +404,9 @@ def test_a_token(tmp_path: Path) -> None:
             assert client.get("/metrics", headers=sent).status_code == 401
         for path in ("/", "/healthz", "/static/index.html"):
             assert client.get(path).status_code == 200
-        right = client.get("/v1/models", headers={"authorization": "Bearer s3cret"})
-        assert right.status_code == 200
+        for given, status in (("Bearer s3cret", 200), ("bearer  s3cret", 200), ("s3cret", 401)):
+            right = client.get("/v1/models", headers={"authorization": given})
+            assert right.status_code == status
     for token in ("", " ", "sécret", "a\nb", " a"):
         with pytest.raises(UsageError, match=r"^token: "):
             Settings(token=token)
@@ -378,7 +421,12 @@ def test_trainings_are_this_machines_alone(tmp_path: Path) -> None:
             assert other.post("/v1/trainings", json={"preset": "none"}).status_code == status
             assert other.delete("/v1/trainings/x").status_code == (404 if allowed else 403)
     with TestClient(create_app(Settings(runs=tmp_path)), base_url=HERE, client=US) as here:
-        for headers in ({"x-forwarded-for": "1.2.3.4"}, {"host": "192.168.1.7:8765"}):  # a proxy
+        for headers in (  # by a proxy
+            {"x-forwarded-for": "1.2.3.4"},
+            {"via": "1.1 proxy"},
+            {"x-real-ip": "1.2.3.4"},
+            {"host": "192.168.1.7:8765"},
+        ):
             assert here.delete("/v1/trainings/x", headers=headers).status_code == 403
 
 
@@ -398,6 +446,25 @@ def test_trainings_are_this_machines_alone(tmp_path: Path) -> None:
 )
 def test_trainings_that_cannot_be(client: TestClient, body: bytes, detail: str) -> None:
     is_problem(client.post("/v1/trainings", content=body), 422, detail)
+
+
+@pytest.mark.parametrize("path", ["/v1/classify", "/v1/inside", "/v1/trainings"])
+def test_json_has_to_be_called_json(path: str, client: TestClient) -> None:
+    for kind in ("text/plain", "application/x-www-form-urlencoded"):  # as forms send it
+        answer = client.post(path, content=b"{}", headers={"content-type": kind})
+        is_problem(answer, 415, f"the body is {kind}, expected JSON")
+    named = {"content-type": "application/json; charset=utf-8"}
+    assert client.post(path, content=b"{}", headers=named).status_code == 422
+
+
+def test_the_head_of_an_answer(client: TestClient) -> None:
+    for path, status in (("/healthz", 200), ("/", 200), ("/v1/models", 200), ("/v1/read", 405)):
+        assert client.head(path).status_code == status
+
+
+def test_several_hosts(client: TestClient) -> None:
+    headers = [("host", "127.0.0.1:8765"), ("host", "evil.example")]
+    assert client.get("/v1/models", headers=headers).status_code == 400
 
 
 def test_every_answer_has_the_headers_of_a_careful_server(client: TestClient) -> None:
@@ -435,6 +502,7 @@ def test_the_document_names_every_route(client: TestClient) -> None:
         "/v1/classify",
         "/v1/models",
         "/v1/drawings",
+        "/v1/drawings/{label}/{name}",
         "/v1/inside",
         "/v1/sets",
         "/v1/sets/{name}/{part}",
@@ -522,9 +590,9 @@ def test_images_that_come_together_are_read_as_alone(sheet: np.ndarray, tmp_path
     together = read_all(models, asked)
     assert list(map(str, together)) == [str(read_all(models, [one])[0]) for one in asked]
     kinds = [type(answer).__name__ for answer in together]
-    assert kinds[0:4] == ["Read", "Read", "Read", "ModelError"]
+    assert kinds[0:4] == ["Read", "Read", "Read", "MissingError"]
     assert kinds[4:8] == ["UsageError"] * 4
-    assert kinds[12:16] == ["DataError", "DataError", "DataError", "ModelError"]
+    assert kinds[12:16] == ["DataError", "DataError", "DataError", "MissingError"]
     readers = Readers(2, models, None, tmp_path, 30)
     assert list(map(str, readers.read_all(asked))) == list(map(str, together))
     readers.close()
@@ -695,11 +763,55 @@ def post(content: bytes, path: str = "/v1/read") -> bytes:
     ).encode() + content
 
 
+def test_heads_are_bounded(serving_for_all: int) -> None:
+    start = b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n"
+    long = ask(serving_for_all, start + b"x: " + b"y" * 200_000)
+    many = ask(serving_for_all, start + b"a: b\r\n" * 20_000)
+    for answer in (long, many):
+        assert answer.startswith(b"HTTP/1.1 431 ")
+        assert json.loads(answer.partition(b"\r\n\r\n")[2])["status"] == 431
+    close = b"connection: close\r\n\r\n"
+    fits = ask(serving_for_all, start + b"x: " + b"y" * 50_000 + b"\r\n" + close)
+    assert fits.startswith(b"HTTP/1.1 200 OK")
+    twice = ask(serving_for_all, start + b"\r\n" + start + close)  # one after the other, at once
+    assert twice.count(b"HTTP/1.1 200 OK") == 2
+    body = ask(serving_for_all, post(b"x" * 300_000))  # what comes after a head is none
+    assert body.startswith(b"HTTP/1.1 422 ")
+
+
+def test_a_head_that_does_not_come(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(protocol, "SECONDS", 0.4)
+    settings = Settings(runs=tmp_path, drawings=tmp_path)
+    config = uvicorn.Config(create_app(settings), http=protocol.BoundedHeads, log_level="warning")
+    server = uvicorn.Server(config)
+    with listen("127.0.0.1", 0) as listening:
+        port = listening.getsockname()[1]
+        thread = threading.Thread(target=server.run, args=([listening],))
+        thread.start()
+        try:
+            started = time.monotonic()
+            assert ask(port, b"") == b""
+            late = ask(port, b"GET /healthz HTTP/1.1\r\n")
+            assert late.startswith(b"HTTP/1.1 408 ")
+            assert time.monotonic() - started < 10
+            whole = b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n"
+            with socket.create_connection(("127.0.0.1", port), 20) as kept:
+                for _ in range(3):  # a connection that waits between requests stays
+                    kept.sendall(whole)
+                    assert kept.recv(65536).startswith(b"HTTP/1.1 200 OK")
+                    time.sleep(0.6)
+        finally:
+            server.should_exit = True
+            thread.join(20)
+    assert not thread.is_alive()
+
+
 def test_a_stop_answers_what_was_accepted(serving: Start, sheet: np.ndarray) -> None:
     process, port = serving()
     large = png(np.tile(sheet, (4, 4)))
     request = post(large)
     answers: list[bytes] = []
+    ask(port, b"GET /readyz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")
     with socket.create_connection(("127.0.0.1", port), 20) as slow:
         slow.sendall(request[:-10])
         time.sleep(0.3)

@@ -22,12 +22,17 @@ import pytest
 from digits import Splits, make_digits, write_digits
 from mnistry import runfolder
 from mnistry.catalogue import CATALOGUE
-from mnistry.errors import DependencyError, ModelError, StorageError, UsageError
+from mnistry.errors import (
+    BusyError,
+    DependencyError,
+    MissingError,
+    StorageError,
+    UsageError,
+)
 from mnistry.network import OnnxNetwork
 from mnistry.recipe import PRESETS
 from mnistry.server import trainee
 from mnistry.server.trainings import (
-    BusyError,
     Training,
     Trainings,
     kept,
@@ -42,7 +47,7 @@ LONG = 1000  # epochs: more than any test waits for
 SERVER = """
 import signal, sys
 from pathlib import Path
-from mnistry.server.trainings import BusyError, Trainings
+from mnistry.server.trainings import Trainings
 signal.signal(signal.SIGINT, signal.SIG_IGN)  # as a shell starts what is in the background
 trainings = Trainings(Path(sys.argv[1]), sys.argv[2])
 print("ready", flush=True)
@@ -197,6 +202,40 @@ def test_it_is_seen_anew_each_time(finished: Finished) -> None:
 
 
 # ------------------------------------------------------------------------ stopped, killed, failed
+
+
+@pytest.mark.skipif(
+    os.geteuid() == 0 and not shutil.which("unshare"), reason="root writes anywhere"
+)
+def test_looking_needs_no_writing(finished: Finished, tmp_path: Path) -> None:
+    shutil.copytree(finished.trainings.folder, tmp_path / "runs")
+    code = (
+        "import sys; from pathlib import Path; from mnistry.server.trainings import Trainings\n"
+        "trainings = Trainings(Path(sys.argv[1]))\n"
+        "print([t.name for t in trainings.list()], trainings.get(sys.argv[2]).state)"
+    )
+    read_only = 'mount --bind "$1" "$1" && mount -o remount,bind,ro "$1" && exec "${@:2}"'
+    command = [sys.executable, "-c", code, str(tmp_path / "runs"), finished.last.name]
+    looked = subprocess.run(
+        ["unshare", "--mount", "bash", "-c", read_only, "-", str(tmp_path / "runs"), *command],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if "unshare failed" in looked.stderr or "permission denied" in looked.stderr.lower():
+        pytest.skip("no file system can be mounted here")
+    assert looked.stdout == f"['{finished.last.name}'] done\n", looked.stderr
+
+
+def test_why_a_finished_training_has_no_network(trainings: Trainings) -> None:
+    name = trainings.start("vidhya-mlp", epochs=1).name
+    place = trainings.folder / f"{name}.onnx"
+    place.mkdir()  # in the way of the file
+    ended = wait(trainings, name, has_ended)
+    assert (ended.state, ended.model) == ("done", None)
+    assert ended.test_accuracy is not None
+    assert str(place) in (ended.message or "").partition(";")[0]
+    assert "to read with it: mnistry export" in (ended.message or "")
 
 
 def test_stopped_midway_by_another_process(trainings: Trainings) -> None:
@@ -422,7 +461,7 @@ NAMES = ["", ".", "..", "/", "../runs", ".trainings", "fast-1/../fast-1", "a\0b"
 def test_a_name_is_no_path(name: str, finished: Finished) -> None:
     trainings = finished.trainings
     for call in (trainings.get, trainings.stop):
-        with pytest.raises(ModelError, match="there is no training named") as caught:
+        with pytest.raises(MissingError, match="there is no training named") as caught:
             call(name)
         assert "\n" not in str(caught.value)
         assert len(str(caught.value)) < 400

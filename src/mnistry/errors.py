@@ -2,9 +2,11 @@
 
     MnistryError                 1
     ├── UsageError               2  an argument is wrong (also a ValueError)
+    │   └── BusyError            2  it can be done later: something else is being done
     ├── DataError                3  a data set, image or table cannot be used
     │   └── LimitError           3  it is larger than what is taken
     ├── ModelError               4  a run, its weights or its network cannot be used
+    │   └── MissingError         4  there is none of that name
     ├── NetworkError             5  no way to a download
     ├── DependencyError          6  an optional package is not installed
     └── StorageError             7  a file cannot be written: full disk, no permission, in the way
@@ -28,6 +30,10 @@ class UsageError(MnistryError, ValueError):
     exit_code = 2
 
 
+class BusyError(UsageError):
+    """Something else is being done, and there is one at a time."""
+
+
 class DataError(MnistryError):
     """A data set, an image or a table is missing, damaged or not what it should be."""
 
@@ -42,6 +48,10 @@ class ModelError(MnistryError):
     """A run folder, its weights or its network is missing, damaged or does not fit."""
 
     exit_code = 4
+
+
+class MissingError(ModelError):
+    """There is no run or network of that name."""
 
 
 class NetworkError(MnistryError):

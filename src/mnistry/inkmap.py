@@ -36,6 +36,7 @@ _OF_INK = 0.25  # of the ink's own contrast: what has less is the rim of a strok
 # the same where little of the ink is inside of strokes: a stroke that is narrower than a pixel is
 # the paler for it
 _OF_THIN_INK, _THIN = 0.12, 0.35
+_TALL = 100  # times as high as wide: an image is turned to find what is connected
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,6 +136,9 @@ def components(mask: UInt8s) -> tuple[NDArray[Any], NDArray[np.int32]]:
         The number of each pixel's component, (h, w) uint16 or int32, 0 the ground; and of each
         component, (n, 5) int32, its left, top, width, height, and how many pixels it has.
     """
+    if mask.shape[0] > _TALL * mask.shape[1]:  # OpenCV takes long for each row
+        turned, found = components(np.ascontiguousarray(mask.T))
+        return turned.T, found[:, [1, 0, 3, 2, 4]]
     most = (mask.shape[0] + 1) // 2 * ((mask.shape[1] + 1) // 2)
     kind = cv2.CV_16U if most < 65536 else cv2.CV_32S  # the narrow one takes half the time
     _, labels, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8, ltype=kind)

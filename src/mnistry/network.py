@@ -82,11 +82,18 @@ class OnnxNetwork:
             raise ModelError(f"{name}: {_expected(found)}")
 
     def predict(self, images: UInt8s) -> Floats:
-        """Gives (n, classes) probabilities for (n, 28, 28) uint8 images, 0 ground to 255 ink."""
+        """Gives (n, classes) probabilities for (n, 28, 28) uint8 images, 0 ground to 255 ink.
+
+        Raises:
+            ModelError: They are no numbers.
+        """
         parts = [
             self._run(images[start : start + _BATCH]) for start in range(0, len(images), _BATCH)
         ]
         found = np.concatenate([np.empty((0, len(self.classes)), np.float32), *parts])
+        if not np.isfinite(found).all():
+            name = self.path or "the network"
+            raise ModelError(f"{name}: gives probabilities that are no numbers; train it again")
         return at_temperature(found, self.temperature)
 
     def _run(self, images: UInt8s) -> Floats:

@@ -65,7 +65,7 @@ def serve(
     mnistry serve --host 0.0.0.0 --token SECRET --workers 2
     curl --data-binary @scan.png -H "Content-Type: image/png" http://127.0.0.1:8765/v1/read
     """
-    from mnistry.server.process import listen, run
+    from mnistry.server.process import check, listen, run
     from mnistry.server.settings import Settings, is_this_machine
 
     settings = Settings(
@@ -79,6 +79,7 @@ def serve(
         origins=tuple(origin or ()),
         workers=workers,
     )
+    check(settings)
     with listen(host, port) as listening:
         shown = f"[{host}]" if ":" in host else host
         secret = f"/#token={quote(token)}" if token else ""  # the page takes it from there

@@ -126,7 +126,7 @@ class Service:
     def may_train(self, request: Request) -> bool:
         """Whether whoever asks may start a training: this machine, or anyone if so told."""
         hosts = [request.client.host if request.client else "", request.url.hostname or ""]
-        is_passed_on = any("forwarded" in name for name in request.headers)  # by a proxy here
+        is_passed_on = any(map(_is_of_proxy, request.headers))
         is_here = all(map(is_this_machine, hosts)) and not is_passed_on
         return self.settings.allow_training or is_here
 
@@ -168,7 +168,7 @@ def routes(service: Service) -> APIRouter:
     @api.post("/v1/classify", openapi_extra=_body({"images": _several(_PIXELS)}))
     async def classify(request: Request, model: Model = DEFAULT) -> Response:
         """Say what images of 28 x 28 pixels are: 0 ground to 255 ink, normalised as MNIST's."""
-        body = await request.body()
+        body = await _json(request)
         return JSONResponse(await run(lambda: bodies.classify(models.network(model), body)))
 
     @api.get("/v1/models")
@@ -187,10 +187,15 @@ def routes(service: Service) -> APIRouter:
         image = await _image(request)
         return JSONResponse(await run(lambda: service.drawings.keep(image, label)), 201)
 
+    @api.delete("/v1/drawings/{label}/{name}")
+    async def take_back_drawing(label: Annotated[int, PathOf(ge=0, le=9)], name: _NAME) -> Response:
+        """Remove a drawing that was kept with a wrong label."""
+        return JSONResponse(await run(lambda: service.drawings.remove(label, name)))
+
     @api.post("/v1/inside", openapi_extra=_body({"image": _PIXELS}))
     async def look_inside(request: Request, model: Model = DEFAULT) -> Response:
         """What goes on in the network: two layers' activations, and what spoke for the answer."""
-        body = await request.body()
+        body = await _json(request)
 
         def look() -> dict[str, Any]:
             image = bodies.images_of(body, "image", 2)
@@ -231,7 +236,7 @@ def routes(service: Service) -> APIRouter:
     async def start_training(request: Request) -> Response:
         """Train a network, in a process of its own."""
         service.check_may_train(request)
-        body = await request.body()
+        body = await _json(request)
 
         def start() -> dict[str, Any]:
             return service.trainings.start(**bodies.fields_of(body, _TRAINING)).to_dict()
@@ -278,6 +283,20 @@ def routes(service: Service) -> APIRouter:
         return FileResponse(_PAGE / "docs.html")
 
     return api
+
+
+def _is_of_proxy(header: str) -> bool:
+    return "forwarded" in header or header in ("via", "x-real-ip")
+
+
+async def _json(request: Request) -> bytes:
+    """The JSON that a request sends."""
+    kind = request.headers.get("content-type", "application/json").lower()
+    if not kind.startswith("application/json"):
+        raise HTTPException(
+            415, f"the body is {kind:.60}, expected JSON: send it as application/json"
+        )
+    return await request.body()
 
 
 async def _image(request: Request) -> bytes:

@@ -62,11 +62,10 @@ def images_of(body: bytes, name: str, axes: int) -> NDArray[np.uint8]:
         images = np.array(found)
     except (ValueError, KeyError, TypeError, RecursionError):
         raise UsageError(f"the body is no JSON that has {name}, {expected}") from None
-    fits = images.ndim == axes and images.shape[-2:] == (SIZE, SIZE) and images.dtype.kind == "i"
-    if not fits or images.min() < 0 or images.max() > 255:
-        raise UsageError(
-            f"{name}: has the shape {images.shape!s:.60}, or other numbers; {expected}"
-        )
+    if images.ndim != axes or images.shape[-2:] != (SIZE, SIZE):
+        raise UsageError(f"{name}: has the shape {images.shape!s:.60}; {expected}")
+    if images.dtype.kind != "i" or images.min() < 0 or images.max() > 255:
+        raise UsageError(f"{name}: has something else than such numbers; {expected}")
     return images.astype(np.uint8)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from mnistry.errors import LimitError, StorageError
+from mnistry.errors import LimitError, MissingError, StorageError
 from mnistry.files import write_file
 from mnistry.picture import read_picture
 
@@ -53,7 +53,27 @@ class Drawings:
                 "--drawings FOLDER"
             ) from error
         write_file(path, content.getvalue())
-        return {"path": str(path), "folder": str(self._folder), "count": count + 1}
+        name = f"{label}/{path.name}"
+        return {"path": str(path), "name": name, "folder": str(self._folder), "count": count + 1}
+
+    def remove(self, label: int, name: str) -> dict[str, object]:
+        """Take a drawing back that was kept with a wrong label.
+
+        Raises:
+            MissingError: There is none of that name.
+            StorageError: It cannot be removed.
+        """
+        # a name from elsewhere becomes a path only if a folder's listing has it
+        found = [p for p in self._kept() if (p.parent.name, p.name) == (str(label), name)]
+        if not found:
+            raise MissingError(f"there is no drawing named {name[:60]!r} kept as {label}")
+        try:
+            found[0].unlink(missing_ok=True)
+        except OSError as error:
+            raise StorageError(
+                f"{found[0]}: cannot be removed ({error.strerror}); remove it by hand"
+            ) from error
+        return self.to_dict()
 
     def _kept(self) -> list[Path]:
         return list(self._folder.glob("[0-9]/*.png"))

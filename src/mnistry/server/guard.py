@@ -109,6 +109,8 @@ class Guard:
         try:
             refusal = self._refusal(scope, Headers(scope=scope))
             if refusal is None:
+                if scope["method"] == "HEAD":  # the answer's head alone is sent
+                    scope = {**scope, "method": "GET"}
                 await self._app(scope, lambda: self._received(body), answer)
             else:
                 await problem(*refusal)(scope, receive, answer)
@@ -128,6 +130,8 @@ class Guard:
 
     def _refusal(self, scope: Scope, headers: Headers) -> tuple[int, str, dict[str, str]] | None:
         """Why a request may not pass: a status, what to do, and headers."""
+        if len(headers.getlist("host")) > 1:
+            return 400, "has several Host headers, expected one", {}
         host = _name_of(headers.get("host", ""))
         if not is_address(host) and host not in self._names:
             named = f"the host is {host!r:.80}, expected this server's own name"
@@ -137,15 +141,17 @@ class Guard:
             own = headers.get("host", "")  # by whatever scheme: a proxy may have added TLS
             if origin.partition("://")[2] != own and origin not in self._settings.origins:
                 told = f"comes from {origin:.80}, expected {own}: another page may not use this one"
-                return 403, f"{told}; start the server with --origin {origin:.80} if it may", {}
-        is_foreign = headers.get("sec-fetch-site") == "cross-site"
-        if is_foreign and scope["method"] not in _SAFE and origin not in self._settings.origins:
-            return 403, "comes from another web site, expected this server's own page", {}
+                may = f"; start the server with --origin {origin:.80} if it may"
+                return 403, told + (may if origin != "null" else ""), {}
         path = scope["path"]
         is_page = path in _PAGE or path.startswith("/static/")
+        is_foreign = headers.get("sec-fetch-site") == "cross-site"  # a link to the page may be
+        if is_foreign and not is_page and origin not in self._settings.origins:
+            return 403, "comes from another web site, expected this server's own page", {}
         if self._settings.token is not None and not is_page and path not in _OPEN:
-            given = headers.get("authorization", "").removeprefix("Bearer ").strip()
-            if not hmac.compare_digest(given.encode(), self._settings.token.encode()):
+            scheme, _, given = headers.get("authorization", "").partition(" ")
+            token = given.strip().encode() if scheme.lower() == "bearer" else b""
+            if not hmac.compare_digest(token, self._settings.token.encode()):
                 return (
                     401,
                     "the token is missing or wrong; send it as Authorization: Bearer TOKEN",

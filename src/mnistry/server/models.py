@@ -5,7 +5,7 @@ from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
-from mnistry.errors import ModelError
+from mnistry.errors import MissingError, ModelError
 from mnistry.network import OnnxNetwork, reads_digits
 
 _KEPT = 8  # networks in memory
@@ -27,9 +27,7 @@ class Models:
             ModelError: It cannot be used.
         """
         self._runs = runs
-        self._default = OnnxNetwork(reader, 1)
-        if not reads_digits(self._default):
-            raise ModelError(f"{reader}: does not read the digits 0 to 9 first, as it has to here")
+        self._default = _reader(reader)
         self._lock = threading.Lock()
         self._loaded: OrderedDict[tuple[str, int], OnnxNetwork] = OrderedDict()
 
@@ -37,18 +35,19 @@ class Models:
         """The network of a name.
 
         Raises:
-            ModelError: There is none, or it cannot be used.
+            MissingError: There is none.
+            ModelError: It cannot be used.
         """
         if name == DEFAULT:
             return self._default
         path = self._trained().get(name)
         if path is None:
             known = ", ".join([DEFAULT, *self._trained()])
-            raise ModelError(f"model: there is none named {name!r:.60}, expected one of {known}")
+            raise MissingError(f"model: there is none named {name!r:.60}, expected one of {known}")
         key = str(path), path.stat().st_mtime_ns
         with self._lock:
             if key not in self._loaded:
-                self._loaded[key] = OnnxNetwork(path, 1)
+                self._loaded[key] = _reader(str(path))
                 while len(self._loaded) > _KEPT:
                     self._loaded.popitem(last=False)
             self._loaded.move_to_end(key)
@@ -71,7 +70,14 @@ class Models:
     def _trained(self) -> dict[str, Path]:
         """The files of the networks that were trained here, the newest first."""
         files = sorted(self._runs.glob("*.onnx"), key=_age)
-        return {path.stem: path for path in files if path.stem != DEFAULT}
+        return {p.stem: p for p in files if p.stem != DEFAULT and p.stem.isprintable()}
+
+
+def _reader(path: str | None) -> OnnxNetwork:
+    network = OnnxNetwork(path, 1)
+    if not reads_digits(network):
+        raise ModelError(f"{path}: does not read the digits 0 to 9 first, as it has to here")
+    return network
 
 
 def _age(path: Path) -> float:

@@ -9,18 +9,20 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from mnistry.errors import (
+    BusyError,
     DependencyError,
     LimitError,
+    MissingError,
     MnistryError,
     ModelError,
     StorageError,
 )
-from mnistry.server.trainings import BusyError
 
 _STATUS: dict[type[MnistryError], int] = {  # the first that fits; others are 422
     BusyError: 409,
     LimitError: 413,
-    ModelError: 404,
+    MissingError: 404,
+    ModelError: 500,
     DependencyError: 501,
     StorageError: 507,
 }
@@ -40,9 +42,13 @@ def problem(status: int, detail: str, headers: Mapping[str, str] | None = None) 
 def explain_errors(app: FastAPI) -> None:
     """Make every error of an application a problem."""
 
-    async def refused(_: Request, error: Exception) -> Response:
+    async def refused(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
-        return problem(error.status_code, str(error.detail), error.headers)
+        detail = str(error.detail)
+        if detail == http.HTTPStatus(error.status_code).phrase:  # the router's own
+            found = f"{request.method} {request.url.path:.80}"
+            detail = f"{found}: {detail.lower()}; what there is stands at /docs"
+        return problem(error.status_code, detail, error.headers)
 
     async def own(_: Request, error: Exception) -> Response:
         usual = 500 if type(error) is MnistryError else 422  # what is of no kind is no request's

@@ -11,6 +11,7 @@ from uvicorn.supervisors import Multiprocess
 from mnistry.errors import UsageError
 from mnistry.server.app import create_app
 from mnistry.server.models import Models
+from mnistry.server.protocol import BoundedHeads
 from mnistry.server.settings import Settings
 
 _BACKLOG = 2048  # connections that wait to be taken
@@ -31,22 +32,29 @@ def listen(host: str, port: int) -> socket.socket:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         return socket.create_server((host, port), family=family, backlog=_BACKLOG)
     except (OSError, UnicodeError) as error:
-        reason = getattr(error, "strerror", None) or error
+        number = getattr(error, "errno", None)
+        reason = os.strerror(number) if number and number > 0 else error
         raise UsageError(
             f"{host}, port {port}: cannot be listened at ({reason}); name another --port, or a "
             "--host that is an address of this machine"
         ) from None
 
 
-def run(settings: Settings, listening: socket.socket) -> None:
-    """Serve until a signal says to stop; what was accepted is answered first.
+def check(settings: Settings) -> None:
+    """Tell what is wrong with the reader before anybody is told that something is served.
 
     Raises:
-        ModelError: The reader cannot be used.
+        ModelError: It cannot be used.
     """
+    Models(settings.reader, settings.runs)
+
+
+def run(settings: Settings, listening: socket.socket) -> None:
+    """Serve until a signal says to stop; what was accepted is answered first."""
     config = uvicorn.Config(
         partial(create_app, settings),
         factory=True,
+        http=BoundedHeads,
         workers=settings.workers,
         log_level="warning",
         access_log=False,
@@ -58,7 +66,6 @@ def run(settings: Settings, listening: socket.socket) -> None:
     if settings.workers == 1:
         uvicorn.Server(config).run([listening])
         return
-    Models(settings.reader, settings.runs)  # what is wrong with it is told once
     with tempfile.TemporaryDirectory(prefix="mnistry-") as folder:
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder  # where processes count together
         Multiprocess(config, sockets=[listening]).run()

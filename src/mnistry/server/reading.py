@@ -108,7 +108,7 @@ def send_answers(stream: IO[bytes], answers: Sequence[Answer]) -> None:
         if isinstance(answer, Read):
             kind, digits, content = "", answer.digits, answer.json
         else:
-            kind, digits, content = type(answer).__name__, 0, str(answer).encode()
+            kind, digits, content = type(answer).__name__, 0, str(answer).encode(errors="replace")
         rows.append([kind, digits, len(content)])
         contents.append(content)
     stream.write(b"".join([json.dumps(rows).encode(), b"\n", *contents]))

@@ -16,14 +16,21 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from mnistry import runfolder
-from mnistry.errors import DependencyError, MnistryError, ModelError, StorageError, UsageError
+from mnistry.errors import (
+    BusyError,
+    DependencyError,
+    MissingError,
+    MnistryError,
+    ModelError,
+    StorageError,
+)
 from mnistry.server.training import Training, points_of, presets, recipe_of, scores_of
 
 if sys.platform != "win32":
@@ -34,10 +41,6 @@ STATE, STOP, TESTED = ".trainings", "stop", "test.json"
 _NEEDED = ("torch", "safetensors", "matplotlib", "onnx", "onnxscript")  # the extra named train
 _MOST_LISTED = 50
 _PATIENCE = 10.0  # seconds that a training has to end in, once it has been asked to
-
-
-class BusyError(UsageError):
-    """A training is running already, and there is one at a time."""
 
 
 class Trainings:
@@ -125,7 +128,7 @@ class Trainings:
 
     def list(self) -> tuple[Training, ...]:
         """The newest 50 of all, the newest first."""
-        with self._gate() if self._state.is_dir() else nullcontext():
+        with self._gate(to_look=True):
             names = sorted(self._names(), key=self._time, reverse=True)[:_MOST_LISTED]
             running = self._running()
             found = [self._look(name, running) for name in names]
@@ -135,13 +138,15 @@ class Trainings:
         """How far a training is.
 
         Raises:
-            ModelError: There is none of that name.
+            MissingError: There is none of that name.
         """
-        with self._gate() if self._state.is_dir() else nullcontext():
+        with self._gate(to_look=True):
             # a name from elsewhere becomes a path only if a folder's listing has it
             found = self._look(name, self._running()) if name in self._names() else None
         if found is None:
-            raise ModelError(f"there is no training named {name[:60]!r}; name one of those listed")
+            raise MissingError(
+                f"there is no training named {name[:60]!r}; name one of those listed"
+            )
         return found
 
     def stop(self, name: str) -> Training:
@@ -150,7 +155,7 @@ class Trainings:
         Nothing happens to one that does not run.
 
         Raises:
-            ModelError: There is none of that name.
+            MissingError: There is none of that name.
             StorageError: The folder of runs cannot be written.
         """
         if self._state.is_dir():
@@ -174,11 +179,22 @@ class Trainings:
             child.wait()
 
     @contextmanager
-    def _gate(self) -> Iterator[None]:
-        """Within it no other process or thread starts or stops a training."""
-        with _storing(self._state):
-            self._state.mkdir(parents=True, exist_ok=True)
-            gate = (self._state / "gate").open("ab")
+    def _gate(self, to_look: bool = False) -> Iterator[None]:
+        """Within it no other process or thread starts or stops a training.
+
+        Who only looks passes, too, where there is none, or it cannot be opened.
+        """
+        place = self._state / "gate"
+        try:
+            with _storing(self._state):
+                if not to_look:
+                    self._state.mkdir(parents=True, exist_ok=True)
+                gate = place.open("rb" if to_look else "ab")
+        except StorageError:
+            if not to_look:
+                raise
+            yield
+            return
         with gate:
             fcntl.flock(gate, fcntl.LOCK_EX)
             yield
@@ -243,6 +259,8 @@ class Trainings:
     def _look(self, name: str, running: str | None) -> Training | None:
         """A training, by what its files say; None where they have just gone."""
         told, finished = self._told(name), self._finished(name)
+        if told and finished and told.state == "failed":  # but its network is there
+            finished = replace(finished, message=f"{told.message}; {finished.message}")
         found = told if running == name and told else finished or told
         if found is None:
             return None

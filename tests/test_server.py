@@ -31,7 +31,7 @@ from mnistry.errors import DataError, MnistryError, ModelError, UsageError
 from mnistry.network import shipped
 from mnistry.pen.paper import write_sheet
 from mnistry.reader import Reader
-from mnistry.server import protocol
+from mnistry.server import protocol, shapes
 from mnistry.server.app import create_app
 from mnistry.server.guard import Guard, Metrics
 from mnistry.server.models import Models
@@ -515,6 +515,34 @@ def test_the_document_names_every_route(client: TestClient) -> None:
     for methods in document["paths"].values():
         for method in methods.values():
             assert len(method["description"]) > 20
+    assert document["security"] == [{}, {"token": []}]
+
+
+def test_answers_are_as_the_document_says(client: TestClient, sheet: np.ndarray) -> None:
+    document = client.get("/openapi.json").json()
+    blank, image = [[0] * 28] * 28, png(sheet)
+    name = client.post("/v1/drawings?label=7", content=image).json()["name"]
+    asked: list[tuple[str, str, str, dict[str, Any]]] = [
+        ("post", "/v1/read", "?seen=true", {"content": image}),
+        ("post", "/v1/read", "", {"content": image}),
+        ("post", "/v1/classify", "", {"json": {"images": [blank]}}),
+        ("get", "/v1/models", "", {}),
+        ("post", "/v1/inside", "", {"json": {"image": blank}}),
+        ("post", "/v1/drawings", "?label=3", {"content": image}),
+        ("get", "/v1/drawings", "", {}),
+        ("delete", "/v1/drawings/{label}/{name}", name, {}),
+        ("get", "/v1/sets", "", {}),
+        ("get", "/v1/sets/{name}/{part}", "pen/test?limit=3", {}),
+        ("get", "/v1/trainings", "", {}),
+        ("get", "/healthz", "", {}),
+        ("get", "/readyz", "", {}),
+    ]
+    for method, path, rest, body in asked:
+        answer = client.request(method, path.partition("{")[0] + rest, **body)
+        told = document["paths"][path][method]["responses"][str(answer.status_code)]
+        shape = told["content"]["application/json"]["schema"]["$ref"].rpartition("/")[2]
+        found = getattr(shapes, shape).model_validate(answer.json(), strict=True)
+        assert found.model_dump(exclude_unset=True) == answer.json()
 
 
 def test_what_is_too_much_is_refused_and_what_is_slow_is_given_up() -> None:

@@ -31,7 +31,7 @@ from mnistry.errors import (
 )
 from mnistry.network import OnnxNetwork
 from mnistry.recipe import PRESETS
-from mnistry.server import trainee
+from mnistry.server import shapes, trainee
 from mnistry.server.trainings import (
     Training,
     Trainings,
@@ -234,6 +234,8 @@ def test_why_a_finished_training_has_no_network(trainings: Trainings) -> None:
     ended = wait(trainings, name, has_ended)
     assert (ended.state, ended.model) == ("done", None)
     assert ended.test_accuracy is not None
+    shown = shapes.Training.model_validate(ended.to_dict(), strict=True)  # as the API says
+    assert shown.model_dump() == ended.to_dict()
     assert str(place) in (ended.message or "").partition(";")[0]
     assert "to read with it: mnistry export" in (ended.message or "")
 

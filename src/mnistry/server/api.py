@@ -5,12 +5,12 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi import Path as PathOf
-from fastapi.responses import FileResponse, JSONResponse
+from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from starlette.exceptions import HTTPException
 
 from mnistry.errors import MnistryError, UsageError
-from mnistry.server import bodies, inside
+from mnistry.server import bodies, inside, shapes
 from mnistry.server.browse import Browser, Order
 from mnistry.server.drawings import Drawings
 from mnistry.server.guard import Metrics
@@ -45,6 +45,7 @@ _IMAGE = {
 }
 _PIXELS = {
     "type": "array",
+    "description": "Rows of 28 pixels, 0 ground to 255 ink, normalised as MNIST's.",
     "minItems": 28,
     "maxItems": 28,
     "items": {
@@ -56,12 +57,16 @@ _PIXELS = {
 }
 
 _PROBLEM = {
-    "description": "What was found, what was expected, and what to do, as problem+json.",
+    "description": "What was found, what was expected, and what to do: 401 the token is wrong, 403 "
+    "not from here, 404 there is none, 408 too slow, 409 something else is being done, 413 too "
+    "large, 415 of another type, 421 of another host, 422 not to be used, 501 not installed, 503 "
+    "too much at once (ask again after Retry-After), 507 no place to write.",
     "content": {
         "application/problem+json": {
             "schema": {
                 "type": "object",
                 "properties": {
+                    "type": {"type": "string"},
                     "title": {"type": "string"},
                     "status": {"type": "integer"},
                     "detail": {"type": "string"},
@@ -71,15 +76,20 @@ _PROBLEM = {
     },
 }
 _TRAINING = {
-    "preset": {"type": ["string"]},
-    "epochs": {"type": ["integer", "null"]},
-    "learning_rate": {"type": ["number", "null"]},
-    "units": {"type": ["integer", "null"]},
+    "preset": {"type": ["string"], "description": "One of those in GET /v1/trainings."},
+    "epochs": {"type": ["integer", "null"], "description": "1 to 1,000; by default the preset's."},
+    "learning_rate": {"type": ["number", "null"], "description": "Above 0."},
+    "units": {"type": ["integer", "null"], "description": "Of each hidden dense layer, to 4,096."},
 }
 _NAME = Annotated[str, PathOf(max_length=200)]
 
 Model = Annotated[str, Query(max_length=200, description="One of /v1/models.")]
 Part = Literal["train", "test"]
+
+
+def _answer(shape: type, status: int = 200) -> dict[int | str, dict[str, Any]]:
+    """What a route answers, for the OpenAPI document."""
+    return {status: {"model": shape}}
 
 
 def _several(items: dict[str, Any]) -> dict[str, Any]:
@@ -142,10 +152,10 @@ class Service:
 
 def routes(service: Service) -> APIRouter:
     """All of them."""
-    api = APIRouter(responses=dict.fromkeys((401, 403, 408, 413, 415, 422, 503), _PROBLEM))
+    api = APIRouter(responses={"4XX": _PROBLEM, "5XX": _PROBLEM})
     models, run = service.models, service.others.ask
 
-    @api.post("/v1/read", openapi_extra=_IMAGE)
+    @api.post("/v1/read", responses=_answer(shapes.Reading), openapi_extra=_IMAGE)
     async def read(
         request: Request,
         single: Annotated[bool, Query(description="The image is the crop of one digit.")] = False,
@@ -165,34 +175,47 @@ def routes(service: Service) -> APIRouter:
         service.metrics.digits.inc(found.digits)
         return Response(found.json, media_type="application/json")
 
-    @api.post("/v1/classify", openapi_extra=_body({"images": _several(_PIXELS)}))
+    @api.post(
+        "/v1/classify",
+        responses=_answer(shapes.Answers),
+        openapi_extra=_body({"images": _several(_PIXELS)}),
+    )
     async def classify(request: Request, model: Model = DEFAULT) -> Response:
         """Say what images of 28 x 28 pixels are: 0 ground to 255 ink, normalised as MNIST's."""
         body = await _json(request)
         return JSONResponse(await run(lambda: bodies.classify(models.network(model), body)))
 
-    @api.get("/v1/models")
+    @api.get("/v1/models", responses=_answer(shapes.Models))
     async def list_models() -> Response:
         """The networks that read: the default first, then those trained here."""
         return JSONResponse({"models": await run(models.describe)})
 
-    @api.get("/v1/drawings")
+    @api.get("/v1/drawings", responses=_answer(shapes.Drawings))
     async def count_drawings() -> Response:
         """Where drawings with their labels are kept, and how many there are."""
         return JSONResponse(await run(service.drawings.to_dict))
 
-    @api.post("/v1/drawings", status_code=201, openapi_extra=_IMAGE)
+    @api.post(
+        "/v1/drawings",
+        status_code=201,
+        responses=_answer(shapes.Kept, 201),
+        openapi_extra=_IMAGE,
+    )
     async def keep_drawing(request: Request, label: Annotated[int, Query(ge=0, le=9)]) -> Response:
         """Keep a drawing with its right label, for `mnistry correct`. Nothing else is stored."""
         image = await _image(request)
         return JSONResponse(await run(lambda: service.drawings.keep(image, label)), 201)
 
-    @api.delete("/v1/drawings/{label}/{name}")
+    @api.delete("/v1/drawings/{label}/{name}", responses=_answer(shapes.Drawings))
     async def take_back_drawing(label: Annotated[int, PathOf(ge=0, le=9)], name: _NAME) -> Response:
         """Remove a drawing that was kept with a wrong label."""
         return JSONResponse(await run(lambda: service.drawings.remove(label, name)))
 
-    @api.post("/v1/inside", openapi_extra=_body({"image": _PIXELS}))
+    @api.post(
+        "/v1/inside",
+        responses=_answer(shapes.Inspection),
+        openapi_extra=_body({"image": _PIXELS}),
+    )
     async def look_inside(request: Request, model: Model = DEFAULT) -> Response:
         """What goes on in the network: two layers' activations, and what spoke for the answer."""
         body = await _json(request)
@@ -203,12 +226,12 @@ def routes(service: Service) -> APIRouter:
 
         return JSONResponse(await run(look))
 
-    @api.get("/v1/sets")
+    @api.get("/v1/sets", responses=_answer(shapes.Sets))
     async def list_sets() -> Response:
         """The sets of digits that can be looked at."""
         return JSONResponse({"sets": await run(service.browser.sets)})
 
-    @api.get("/v1/sets/{name}/{part}")
+    @api.get("/v1/sets/{name}/{part}", responses=_answer(shapes.Part))
     async def browse(
         name: _NAME,
         part: Part,
@@ -226,13 +249,18 @@ def routes(service: Service) -> APIRouter:
 
         return JSONResponse(await run(look))
 
-    @api.get("/v1/trainings")
+    @api.get("/v1/trainings", responses=_answer(shapes.Trainings))
     async def list_trainings(request: Request) -> Response:
         """What can be trained, and what was."""
         found = await run(service.trainings.to_dict)
         return JSONResponse(found | {"allowed": service.may_train(request)})
 
-    @api.post("/v1/trainings", status_code=201, openapi_extra=_body(_TRAINING))
+    @api.post(
+        "/v1/trainings",
+        status_code=201,
+        responses=_answer(shapes.Training, 201),
+        openapi_extra=_body(_TRAINING),
+    )
     async def start_training(request: Request) -> Response:
         """Train a network, in a process of its own."""
         service.check_may_train(request)
@@ -243,23 +271,23 @@ def routes(service: Service) -> APIRouter:
 
         return JSONResponse(await run(start), 201)
 
-    @api.get("/v1/trainings/{name}")
+    @api.get("/v1/trainings/{name}", responses=_answer(shapes.Training))
     async def look_at_training(name: _NAME) -> Response:
         """How far a training is, and its curves."""
         return JSONResponse(await run(lambda: service.trainings.get(name).to_dict()))
 
-    @api.delete("/v1/trainings/{name}", status_code=202)
+    @api.delete("/v1/trainings/{name}", status_code=202, responses=_answer(shapes.Training, 202))
     async def stop_training(request: Request, name: _NAME) -> Response:
         """Ask a training to stop; the epochs that it has finished are kept."""
         service.check_may_train(request)
         return JSONResponse(await run(lambda: service.trainings.stop(name).to_dict()), 202)
 
-    @api.get("/healthz")
+    @api.get("/healthz", responses=_answer(shapes.Health))
     async def healthy() -> Response:
         """Whether the process answers."""
         return JSONResponse({"status": "ok"})
 
-    @api.get("/readyz")
+    @api.get("/readyz", responses=_answer(shapes.Health))
     async def ready() -> Response:
         """Whether it can read: it reads a small image."""
         try:
@@ -269,7 +297,7 @@ def routes(service: Service) -> APIRouter:
             raise HTTPException(503, told, {"retry-after": "5"}) from None
         return JSONResponse({"status": "ok"})
 
-    @api.get("/metrics")
+    @api.get("/metrics", response_class=PlainTextResponse)
     async def metrics() -> Response:
         """What is counted, in Prometheus's form."""
         return Response(generate_latest(service.registry), media_type=CONTENT_TYPE_LATEST)

@@ -38,6 +38,20 @@ class _Processes(MultiProcessCollector):
         return super().collect()  # type: ignore[no-untyped-call]
 
 
+def _document(app: FastAPI) -> None:
+    """Say in the OpenAPI document that a token may be asked for."""
+    made = app.openapi
+
+    def document() -> dict[str, Any]:
+        found = made()
+        kinds = found.setdefault("components", {})
+        kinds["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
+        found["security"] = [{}, {"token": []}]  # by --token alone
+        return found
+
+    app.openapi = document  # type: ignore[method-assign]
+
+
 def create_app(settings: Settings | None = None) -> FastAPI:
     """The web page and the HTTP API as an ASGI application.
 
@@ -71,6 +85,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         redoc_url=None,
         lifespan=lifespan,
     )
+    _document(app)
     explain_errors(app)
     app.include_router(routes(service))
     app.mount("/static", StaticFiles(directory=_PAGE), name="page")

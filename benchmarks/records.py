@@ -24,6 +24,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import torch
@@ -36,7 +37,7 @@ from measure import measure
 from mnistry.dataset import DataSplits
 from mnistry.layers import describe_layers
 from mnistry.metrics import mean_interval
-from mnistry.recipe import PRESETS, Recipe
+from mnistry.recipe import PRESETS, Precision, Recipe
 from mnistry.runfolder import CONFIG, WEIGHTS, read_config
 from results import QUIET, Settings
 
@@ -52,6 +53,7 @@ class Record:
     train_seconds: float  # of its epochs
     process_seconds: float | None  # of the whole command; None where it was stopped and resumed
     disturbed: bool  # whether others took a tenth of a core or more, or it was stopped and resumed
+    precision: str = "float32"  # that it was trained in
 
 
 def main() -> int:
@@ -66,6 +68,7 @@ def main() -> int:
     add("--peers", action="store_true", help="train the tutorial's CNN by Keras on TensorFlow, too")
     add("--python-peers", default=sys.executable, help="the interpreter that has TensorFlow")
     add("--threads", type=tutorials.positive, default=machine.cores(), help="and cores [all]")
+    add("--precision", default="auto", choices=get_args(Precision), help="[%(default)s]")
     add("--data-dir", help="MNIST's IDX files, gzipped or not [MNISTRY_DATA]")
     add("--out", type=Path, default=Path("runs/records"), help="[%(default)s]")
     options = parser.parse_args()
@@ -88,7 +91,7 @@ def main() -> int:
     if options.peers:
         rows.append(row_of_peer(options, fastest))
     print(
-        f"mnistry {mnistry.__version__}, torch {torch.__version__}, float32, "
+        f"mnistry {mnistry.__version__}, torch {torch.__version__}, "
         f"{machine.cpu_model()}, {options.threads} cores; by: {shlex.join(['python', *sys.argv])}\n"
     )
     print("| preset | test accuracy (n) | 95% interval of the mean | parameters | training, s "
@@ -105,11 +108,12 @@ def train(preset: str, seed: int, options: argparse.Namespace, data: DataSplits)
     if (folder / CONFIG).exists():
         found = read_config(folder)
         made = (found["hardware"]["cpu"], found["versions"]["torch"], found["threads"])
+        precision = options.precision if options.precision != "auto" else found["precision"]
         how = (found["device"], found["precision"])
         wanted = replace(PRESETS[preset], source="", reported="")
         recipe = replace(Recipe.from_dict(found["recipe"]), source="", reported="")
         here = (machine.cpu_model(), torch.__version__, options.threads)
-        if (recipe, made, how) != (wanted, here, ("cpu", "float32")):
+        if (recipe, made, how) != (wanted, here, ("cpu", precision)):
             sys.exit(f"{folder}: was trained in another way; delete it, or name another --out")
     known = note.exists()
     if not known:
@@ -118,7 +122,7 @@ def train(preset: str, seed: int, options: argparse.Namespace, data: DataSplits)
         if not started:
             asked = [preset, "--seed", str(seed), "--out", str(folder)]
             asked += ["--data-dir", str(options.data_dir), "--threads", str(options.threads)]
-            asked += ["--device", "cpu", "--precision", "float32"]
+            asked += ["--device", "cpu", "--precision", options.precision]
         if not (folder / WEIGHTS).exists():
             command = [sys.executable, "-m", "mnistry", "train", *asked, "--quiet"]
             ended = measure(command, Path.cwd(), os.environ, timeout=6 * 3600)
@@ -131,6 +135,7 @@ def train(preset: str, seed: int, options: argparse.Namespace, data: DataSplits)
             train_seconds=sum(epoch["seconds"] for epoch in run.history),
             process_seconds=ended.wall_seconds if whole else None,
             disturbed=not whole or ended.others_cores > QUIET,
+            precision=run.config["precision"],
         )
         note.write_text(json.dumps(asdict(record)))
     record = Record(**json.loads(note.read_text()))
@@ -153,7 +158,8 @@ def row(preset: str, records: Sequence[Record]) -> str:
     whole = [record.process_seconds for record in records if record.process_seconds is not None]
     disturbed = sum(record.disturbed for record in records)
     cells = [
-        f"`{preset}`" + (f", {disturbed} of {len(records)} disturbed" if disturbed else ""),
+        f"`{preset}`, {records[0].precision}"
+        + (f", {disturbed} of {len(records)} disturbed" if disturbed else ""),
         f"{statistics.mean(accuracies):.2f}{spread} ({len(records)})",
         interval,
         f"{parameters_of(preset):,}",

@@ -90,6 +90,18 @@ def test_faint_pencil_in_light_of_two_levels() -> None:
     check(write_sheet(rows, pen="pencil", seed=71002), found=0.95, extra=0.1)
 
 
+@pytest.mark.parametrize(
+    ("seed", "rows"),
+    [
+        (71007, ["579", "18846025", "27497800", "802081"]),
+        (71013, ["15805", "6426274", "658688664", "7533"]),
+    ],
+)
+def test_a_digit_on_the_lines_of_its_box(seed: int, rows: list[str]) -> None:
+    sheet = write_sheet(rows, paper="boxed", tilt=-2.0, seed=seed)  # that box is as large as others
+    check(sheet, found=1.0)
+
+
 def test_boxes_are_tight() -> None:
     sheet = write_sheet(ROWS, 80, light=0.0, noise=0.0, seed=1)
     rows = find_rows(sheet.image)

@@ -20,6 +20,7 @@ _COMB = 5  # a side that parts the frames between two rules
 _WHOLE = 0.9  # of the image: a rule from edge to edge
 _TIMES = 2.5  # as long as things here are tall: no part of one
 _SIDE = 0.7  # of the same: a frame is about as large
+_ALIKE = 0.15  # of its size: another frame on the same page is as large
 _SKEW = 0.1  # of a frame's angles: the tangent of what they lack of right ones
 _MORE, _AT_LEAST = 1.35, 64  # as much ink as a line has, and so much: a stroke is there
 
@@ -96,6 +97,7 @@ def find_rules(mask: UInt8s, ink: UInt8s) -> UInt8s:
     typical = float(tall[len(tall) // 2]) if len(tall) else 0.0
     least = tuple(min(_WHOLE * side, _TIMES * typical) for side in mask.shape[::-1])
     rules = np.zeros(mask.shape, np.uint8)
+    others, frames = [], []  # what shows no lines, and the sizes of frames
     for part in np.flatnonzero(np.maximum(stats[:, 2], stats[:, 3]) >= _SMALLEST).tolist():
         if part == 0:  # the ground
             continue
@@ -105,11 +107,30 @@ def find_rules(mask: UInt8s, ink: UInt8s) -> UInt8s:
         level, upright = _lines_of(own, _SIDE * typical, least)
         if level or upright:
             rules[place] |= own * _uncrossed(ink[place], level, upright)
+            if level and upright:
+                frames.append((width, height))
+        else:
+            others.append((part, place))
+    for part, place in others:
+        if _is_like(rules[place].shape, frames):  # a frame that is hidden by what is on its lines
+            own = (labels[place] == part).view(np.uint8)
+            level, upright = _lines_of(own, _SIDE * typical, least, hidden=True)
+            if level and upright:
+                rules[place] |= own * _uncrossed(ink[place], level, upright)
     return rules
 
 
+def _is_like(shape: tuple[int, ...], frames: list[tuple[int, int]]) -> bool:
+    """Whether something is about as large as some frame: its height and width."""
+    height, width = shape
+    return any(
+        abs(width - wide) <= _ALIKE * wide and abs(height - tall) <= _ALIKE * tall
+        for wide, tall in frames
+    )
+
+
 def _lines_of(
-    own: UInt8s, side: float, least: tuple[float, ...]
+    own: UInt8s, side: float, least: tuple[float, ...], hidden: bool = False
 ) -> tuple[list[_Line], list[_Line]]:
     """What is a line within one connected piece of ink: the level ones, and the upright ones.
 
@@ -117,6 +138,7 @@ def _lines_of(
         own: (h, w) uint8, 1 where it is.
         side: How long the side of a frame is at least, in pixels.
         least: The same for a rule, across and down.
+        hidden: Whether strokes lie on much of its lines.
     """
     across = _stretches(own, side, least[0], _FRAME)
     are_rules = sum(_is_rule(one, least[0], _THIN) for one in across) > 1
@@ -130,9 +152,9 @@ def _lines_of(
         for one in some
     ):  # there is neither a rule, nor sides to a frame both ways
         return [], []
-    level = _straight(across)
+    level = _straight(across, hidden)
     sides = [line for line in level if line.long >= max(side, _FRAME * line.thick)]
-    posts = _straight(down) if len(sides) > 1 or may_stand else []
+    posts = _straight(down, hidden) if len(sides) > 1 or may_stand else []
     are_rules = sum(_is_rule(line, least[0], _THIN) for line in sides) > 1
     thin = _COMB if are_rules else _FRAME
     others = [line for line in posts if line.long >= max(side, thin * line.thick)]
@@ -202,13 +224,13 @@ def _stretches(own: UInt8s, side: float, rule: float, thin: float) -> list[_Stre
     return stretches
 
 
-def _straight(stretches: list[_Stretch]) -> list[_Line]:
+def _straight(stretches: list[_Stretch], hidden: bool) -> list[_Line]:
     """Those that are straight, as lines."""
-    return [line for one in stretches if (line := _line(one)) is not None]
+    return [line for one in stretches if (line := _line(one, hidden)) is not None]
 
 
-def _line(stretch: _Stretch) -> _Line | None:
-    """A stretch of ink as a line, if it is straight."""
+def _line(stretch: _Stretch, hidden: bool) -> _Line | None:
+    """A stretch of ink as a line, if it is straight: the one that fits best, or the longest."""
     found, usual, left, top = stretch.found, stretch.thick, stretch.left, stretch.top
     thick = found.sum(0)
     columns = np.flatnonzero(thick)
@@ -217,12 +239,15 @@ def _line(stretch: _Stretch) -> _Line | None:
     middle, bare = (upper + lower) / 2, thick[columns] <= 1.7 * usual + 1
     ways = [(columns, rows) for rows in (middle, upper + usual / 2, lower - usual / 2)]
     ways.append((columns[bare], middle[bare]))
-    (off, slope, offset), (columns, rows) = min(
-        ((_fit(*way), way) for way in ways), key=lambda found: found[0]
-    )
-    if off > max(0.8, 0.5 * usual):
+    lines = []
+    for x, y in ways:
+        off, slope, offset = _fit(x, y)
+        if off <= max(0.8, 0.5 * usual):
+            along = x[np.abs(y - offset - slope * x) <= 1 + usual / 4]  # not round a corner
+            lines.append((-len(along) if hidden else off, slope, offset, along))
+    if not lines:
         return None
-    along = columns[np.abs(rows - offset - slope * columns) <= 1 + usual / 4]  # not round a corner
+    _, slope, offset, along = min(lines, key=lambda line: line[:3])
     start, stop = int(along[0]), int(along[-1]) + 1
     ends = top - 0.5 + offset + slope * start, top - 0.5 + offset + slope * stop
     return _Line(left + start, left + stop, ends, usual)

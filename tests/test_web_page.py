@@ -1,7 +1,9 @@
 """The web page, as a person uses it: a real server, and a real browser without a window."""
 
 import csv
+import io
 import os
+import re
 import select
 import shutil
 import statistics
@@ -11,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 import numpy as np
 import pytest
@@ -104,6 +106,25 @@ class Window:
         )
         return int(self(canvas).evaluate(script))
 
+    def colours(self, canvas: str) -> set[str]:
+        """The colours of a canvas where nothing shows through."""
+        script = "c => [...c.getContext('2d').getImageData(0, 0, c.width, c.height).data]"
+        pixels = np.reshape(self(canvas).evaluate(script), (-1, 4)).tolist()
+        found = {f"rgb({r}, {g}, {b})" for r, g, b, whole in pixels if whole == 255}
+        assert found
+        return found
+
+    def fails(self, path: str, status: int = 500, **headers: str) -> list[str]:
+        """From now on what is asked there has no answer; gives a list of what was asked."""
+        asked: list[str] = []
+
+        def fail(route: "sync_api.Route") -> None:
+            asked.append(route.request.url)
+            route.fulfill(status=status, headers=headers, json={"detail": f"no {path}"})
+
+        self.page.route(path, fail)
+        return asked
+
 
 @contextmanager
 def serving(folder: Path, *options: str) -> Iterator[str]:
@@ -181,6 +202,7 @@ class TestDraw:
         window.shows(digit)
         expect(window("#draw-said")).to_contain_text("sure")
         expect(window("#draw-bars .best .name")).to_have_text(digit)
+        expect(window("#draw-bars")).to_contain_text("none: it is no digit")
         assert window.ink("#draw-seen") > 30
 
     def test_several_are_read_side_by_side(self, window: Window) -> None:
@@ -246,8 +268,13 @@ class TestDraw:
         window.draw("7")
         window.shows("7")
         assert not list(folder.glob("drawings/*/*"))  # nothing before it is asked for
-        window("#draw-labels button").nth(1).click()
+        window("#draw-labels button").nth(4).click()
         kept = window("#draw-kept")
+        expect(kept).to_contain_text("the last one as 4")
+        kept.get_by_role("button", name="Undo").click()
+        expect(kept).to_contain_text("taken back")
+        assert not list(folder.glob("drawings/*/*"))
+        window("#draw-labels button").nth(1).click()
         expect(kept).to_contain_text("1 drawing is in")
         expect(kept).to_contain_text("the last one as 1")
         expect(kept).to_contain_text(f"mnistry correct {folder / 'drawings'}")
@@ -264,6 +291,23 @@ class TestDraw:
         (path,) = folder.glob("drawings/2/*.png")
         with Image.open(path) as own:
             assert own.width < own.height  # the selected digit alone
+
+    def test_a_busy_server_is_asked_again(self, window: Window) -> None:
+        window.draw("7")
+        window.shows("7")
+        asked = window.fails("**/v1/read?*", 503, **{"retry-after": "1"})
+        window.draw("1")
+        expect(window("#draw-said")).to_have_text("No answer yet.")  # none of before is left
+        window.shows("")
+        assert len(asked) == 1
+        expect(window("#draw-error")).not_to_be_empty(timeout=WAIT)
+        assert len(asked) == 2
+        expect(window("#draw-labels button").first).to_be_disabled()
+        window("#draw-undo").click()
+        window.page.unroute("**/v1/read?*")
+        window.shows("7")  # nothing but the time was needed
+        expect(window("#draw-error")).to_be_empty()
+        window.errors.clear()  # the browser tells of each 503
 
     def test_the_answer_is_there_at_once(
         self, window: Window, capsys: pytest.CaptureFixture[str]
@@ -333,7 +377,7 @@ class TestPage:
         assert window.page.evaluate(script) == []
 
     def test_is_small(self) -> None:
-        assert sum(path.stat().st_size for path in PAGE.iterdir()) < 300_000
+        assert sum(path.stat().st_size for path in PAGE.iterdir()) < 150_000
 
     def test_names_no_other_host(self) -> None:
         own = ("http://www.w3.org/2000/svg",)  # a name, which is never asked for
@@ -366,14 +410,70 @@ class TestPage:
             assert "sesame" not in window.page.url
             other = window.page.context.new_page()
             other.goto(address.partition("#")[0])
-            other.get_by_label("Token").last.fill("open sesame")
-            other.get_by_role("button", name="Go on").click()
+            field = other.get_by_label("Token").last
+            go_on = other.get_by_role("button", name="Go on")
+            expect(field).to_be_visible()
+            for _ in range(3):  # a browser closes a dialog at the second at the latest
+                other.keyboard.press("Escape")
+            field.fill("open barley")
+            go_on.click()
+            expect(other.locator("dialog[open]")).to_contain_text("That token was wrong.")
+            field.fill("open sesame")
+            go_on.click()
             expect(other.locator("#model option")).not_to_have_count(0)
+            expect(other.locator("dialog[open]")).to_have_count(0)
 
     def test_the_api_is_described(self, window: Window) -> None:
         window("footer a").click()
         expect(window("#docs section")).not_to_have_count(0)
         expect(window("#docs")).to_contain_text("/v1/read")
+        sections = window("#docs section")
+        training = sections.filter(has_text="POST/v1/trainings").locator("tr")
+        expect(training.filter(has_text="preset").first).to_contain_text("string · needed")
+        expect(training.filter(has_text="learning_rate").first).to_contain_text("number or null")
+        pixels = sections.filter(has_text="POST/v1/inside").locator("tr")
+        expect(pixels.filter(has_text="image")).to_contain_text("list of 28: list of 28: integer")
+
+    def test_what_goes_wrong_is_said(self, window: Window) -> None:
+        window.fails("**/v1/models")
+        window.page.reload()
+        expect(window("#model-error")).to_have_text("No **/v1/models.")
+        window.open("data")
+        expect(window("#data-grid li")).to_have_count(40, timeout=WAIT)
+        window.fails("**/v1/sets/**")
+        window("#data-label").select_option("3")
+        expect(window("#data-error")).not_to_be_empty()
+        expect(window("#data-grid li")).to_have_count(0)  # they were of all digits
+        window.page.route("**/v1/sets", lambda route: route.fulfill(json={"sets": []}))
+        window.open("inside")
+        window("#in-pick").click()
+        expect(window("#in-pick")).to_be_enabled()
+        window.page.wait_for_timeout(200)  # what the browser still has to tell
+        assert len(window.errors) == 3
+        window.errors.clear()
+
+    def test_colours_are_apart_and_agree(self, window: Window) -> None:
+        """In the dark, too: words with their paper, and evidence with its legend."""
+        window.open("inside")
+        for scheme in ("light", "dark"):
+            window.page.emulate_media(color_scheme=scheme)
+            with Image.open(io.BytesIO(window(".pad.small").screenshot())) as image:
+                box = (20, 20, image.width - 20, image.height - 20)
+                grey = np.asarray(image.convert("L").crop(box))
+            dark, light = (0.05 + (each / 255) ** 2.2 for each in (grey.min(), grey.max()))
+            assert light / dark > 4.5
+        window.draw("4", "#in-pad")
+        expect(window("#in-said")).to_have_text("It says 4")
+        legend = window("#panel-inside .legend span")
+        script = "all => all.map(e => getComputedStyle(e, '::before').backgroundColor)"
+        in_the_dark = legend.evaluate_all(script)
+        assert window.colours("#in-evidence") <= set(in_the_dark)
+        with window.page.expect_response("**/v1/inside?*"):
+            window.page.emulate_media(color_scheme="light")
+        window.page.wait_for_timeout(200)
+        in_the_light = legend.evaluate_all(script)
+        assert in_the_light != in_the_dark
+        assert window.colours("#in-evidence") <= set(in_the_light)
 
 
 class TestPicture:
@@ -401,8 +501,15 @@ class TestPicture:
     def test_one_digit_only(self, window: Window, tmp_path: Path) -> None:
         window.open("picture")
         window("#pic-single").check()
-        window("#pic-file").set_input_files(sheet(tmp_path / "one.png", ["7"]))
+        with Image.open(sheet(tmp_path / "sheet.png", ["7"])) as image:
+            rows, columns = np.nonzero(np.asarray(image) < 128)
+            box = (columns.min() - 4, rows.min() - 4, columns.max() + 4, rows.max() + 4)
+            image.crop(box).save(tmp_path / "one.png")
+        window("#pic-file").set_input_files(tmp_path / "one.png")
         expect(window("#pic-text")).to_have_value("7", timeout=WAIT)
+        edge, answer = window(".sheet").bounding_box(), window("#pic-boxes text").bounding_box()
+        assert edge["y"] <= answer["y"]  # there is no room above it
+        assert answer["height"] > 10
 
     def test_a_pdf_shows_its_answers(self, window: Window, tmp_path: Path) -> None:
         with Image.open(sheet(tmp_path / "sheet.png")) as image:
@@ -417,7 +524,10 @@ class TestPicture:
         window.open("picture")
         window("#pic-file").set_input_files(tmp_path / "no.png")
         expect(window("#pic-error")).to_contain_text("no readable image")
-        window.errors.clear()  # the browser tells that the answer was 422
+        (tmp_path / "no.txt").write_text("no picture")
+        window("#pic-file").set_input_files(tmp_path / "no.txt")
+        expect(window("#pic-error")).to_contain_text("“no.txt” is no picture")
+        window.errors.clear()  # the browser tells that the answers were 422 and 415
         window("#pic-file").set_input_files(sheet(tmp_path / "sheet.png"))
         expect(window("#pic-text")).to_have_value("\n".join(ROWS), timeout=WAIT)
         expect(window("#pic-error")).to_be_empty()
@@ -437,6 +547,20 @@ class TestPicture:
             window.page.evaluate(script, [kind, data])
             expect(window("#pic-name")).to_have_text(f"{kind}.png")
             expect(window("#pic-text")).to_have_value("\n".join(ROWS), timeout=WAIT)
+
+    def test_a_file_is_dropped_beside(self, window: Window, tmp_path: Path) -> None:
+        hand = window.page.context.new_cdp_session(window.page)
+        path = sheet(tmp_path / "sheet.png")
+        script = "addEventListener('dragover', (event) => window.stays = event.defaultPrevented)"
+        window.page.evaluate(script)
+        for name in ("draw", "picture"):  # what is open: only one of them takes files
+            window.open(name)
+            for step in ("dragEnter", "dragOver", "drop"):
+                data = {"items": [], "files": [str(path)], "dragOperationsMask": 1}
+                point = {"x": 5, "y": 300, "data": data}
+                hand.send("Input.dispatchDragEvent", {"type": step, **point})
+            assert window.page.evaluate("stays")  # or the browser would open the file
+        expect(window("#pic-text")).to_have_value("\n".join(ROWS), timeout=WAIT)
 
 
 class TestInside:
@@ -477,7 +601,38 @@ class TestData:
         window("#data-order").select_option("mistakes")
         expect(tiles.first).to_have_class("wrong", timeout=WAIT)
 
+    def test_another_network_begins_anew(self, window: Window) -> None:
+        def models(route: "sync_api.Route") -> None:
+            (first, *rest) = route.fetch().json()["models"]
+            route.fulfill(json={"models": [first, *rest, first | {"name": "other"}]})
+
+        def images(route: "sync_api.Route") -> None:
+            url = route.request.url.replace("model=other", "model=")
+            answer = route.fetch(url=url.removesuffix("&model=")).json()
+            left = max(0, few - int(parse_qs(urlsplit(url).query)["offset"][0]))
+            route.fulfill(json=answer | {"images": answer["images"][:left], "total": few})
+
+        few, place = 100, window("#data-place")
+        window.page.route("**/v1/models", models)
+        window.page.route("**/v1/sets/*/*", images)
+        window.page.reload()
+        window.open("data")
+        for said in ("1 to 40 of 100", "41 to 80 of 100"):
+            expect(place).to_have_text(said, timeout=WAIT)
+            window("#data-next").click()
+        expect(place).to_have_text("81 to 100 of 100")
+        few = 50
+        window.open("draw")
+        window.open("data")
+        expect(place).to_have_text("41 to 50 of 50")
+        window.open("draw")
+        window("#model").select_option("other")
+        window.open("data")
+        expect(place).to_have_text("1 to 40 of 50")
+
     def test_one_shown_large(self, window: Window) -> None:
+        window.draw("7")
+        window.shows("7")
         window.open("data")
         expect(window("#data-grid button")).to_have_count(40, timeout=WAIT)
         window("#data-grid button").nth(1).click()
@@ -491,6 +646,8 @@ class TestData:
         window("#data-inside").click()
         expect(window("#panel-inside")).to_be_visible()
         expect(window("#in-layers figure")).to_have_count(2)
+        script = "c => c.toDataURL()"  # this digit is looked at, and not the one drawn before
+        assert window("#in-seen").evaluate(script) == window("#data-seen").evaluate(script)
 
 
 class TestTrain:
@@ -529,7 +686,26 @@ class TestTrain:
         expect(window("#train-said")).to_contain_text("strong-1: epoch", timeout=WAIT)
         window("#train-stop").click()
         expect(window("#train-start")).to_be_enabled(timeout=WAIT)
-        expect(window("#train-said")).to_contain_text("strong-1")
+        told = re.compile("^strong-1 was stopped after [0-9.]+ s; (?!stopped)")
+        expect(window("#train-said")).to_have_text(told)
+
+    def test_close_figures_are_told_apart(self, window: Window) -> None:
+        def change(route: "sync_api.Route") -> None:
+            answer = route.fetch().json()
+            figures = {"loss": 14.21, "accuracy": 0.9871}, {"loss": 14.25, "accuracy": 0.9873}
+            points = [{"epoch": at, **each} for at, each in enumerate(figures, start=1)]
+            known = {"progress": 1, "epoch": 2, "epochs": 2, "seconds": 9, "scores": []}
+            told = {"name": "a-1", "state": "done", "message": None, "test_accuracy": None}
+            training = {**known, **told, "preset": "fast", "model": None, "points": points}
+            route.fulfill(json=answer | {"trainings": [training]})
+
+        window.page.route("**/v1/trainings", change)
+        window.open("train")
+        expect(window("#train-said")).to_contain_text("a-1 is done")
+        for name, first in (("loss", "14.21"), ("accuracy", "98.710%")):
+            labels = window(f"#train-{name} text.y").all_text_contents()
+            assert labels[0] == first
+            assert len(set(labels)) == len(labels) > 2
 
     @pytest.mark.parametrize(
         ("answer", "said"),
@@ -549,10 +725,13 @@ class TestTrain:
 
     def test_a_bad_number_is_explained(self, window: Window) -> None:
         window.open("train")
+        expect(window("#train-start")).to_be_enabled()  # the fields are filled in
         window("#train-epochs").fill("1")
         window("#train-rate").fill("0")
         window("#train-start").click()
-        expect(window("#train-error")).not_to_be_empty()
+        expect(window("#train-error")).to_contain_text("Learning rate is 0")
+        window("#train-rate").fill("0.1")
+        expect(window("#train-error")).to_be_empty()
         window.errors.clear()  # the browser tells that the answer was 422
 
 

@@ -3,6 +3,7 @@
 import { $, make } from "./dom.js";
 
 const RETRY = 2000; // milliseconds
+const MOST = 5; // seconds that a busy server is waited for: what says more has itself waited long
 
 /** Tells "back" when the server answers again after it did not. */
 export const server = new EventTarget();
@@ -15,8 +16,11 @@ class Problem extends Error {
   }
 }
 
-/** Asks the server; `json`, or a file or blob as `body`, is what is sent. Gives its JSON, or throws a Problem. */
-export async function ask(path, { method, json, body, signal } = {}) {
+/**
+ * Asks the server; `json`, or a file or blob as `body`, is what is sent. Gives its JSON, or throws a
+ * Problem. A server that is busy is asked `again`, once, when it says so.
+ */
+export async function ask(path, { method, json, body, signal, again = true } = {}) {
   const headers = {};
   const token = sessionStorage.getItem("token");
   if (token) headers.authorization = `Bearer ${token}`;
@@ -32,16 +36,21 @@ export async function ask(path, { method, json, body, signal } = {}) {
     throw new Problem(0, "Mnistry does not answer");
   }
   if (response.status === 401) {
-    await askToken();
-    return ask(path, { method, json, body, signal });
+    if (token === sessionStorage.getItem("token")) await askToken(token !== null); // else it was given meanwhile
+    return ask(path, { method, json, body, signal, again });
+  }
+  const seconds = Number(response.headers.get("retry-after"));
+  if (response.status === 503 && again && seconds > 0 && seconds <= MOST) {
+    await new Promise((done) => setTimeout(done, 1000 * seconds));
+    return ask(path, { method, json, body, signal, again: false });
   }
   if (response.ok) return response.json();
   const problem = await response.json().catch(() => ({}));
   throw new Problem(response.status, problem.detail ?? `The server answered with ${response.status}`);
 }
 
-/** Does some work; if it fails, `place` says why in one line, until some succeeds. */
-export async function attempt(place, work) {
+/** Does some work; if it fails, `place` says why in one line, maybe in other words, until some succeeds. */
+export async function attempt(place, work, words = (problem) => problem.message) {
   try {
     const result = await work();
     place.textContent = "";
@@ -49,7 +58,7 @@ export async function attempt(place, work) {
   } catch (error) {
     if (error.name === "AbortError") return undefined;
     if (!(error instanceof Problem)) throw error;
-    if (error.status) place.textContent = sentence(error.message); // else the banner says it
+    if (error.status) place.textContent = sentence(words(error)); // else the banner says it
     return undefined;
   }
 }
@@ -92,16 +101,17 @@ async function retry() {
 let asked = null;
 
 /** Asks the user for the server's token, once for all questions that wait for it. */
-function askToken() {
+function askToken(wasWrong) {
   asked ??= new Promise((resolve) => {
     const token = make("input", { type: "password", required: true, autocomplete: "off" });
     const form = make("form", {},
       make("h2", { textContent: "This server asks for a token" }),
       make("p", { textContent: "It was given when the server was started. This tab keeps it until it is closed." }),
+      make("p", { className: "error", role: "alert", textContent: wasWrong ? "That token was wrong." : "" }),
       make("label", {}, "Token ", token),
       make("div", { className: "tools" }, make("button", { className: "primary", textContent: "Go on" })));
     const dialog = make("dialog", { ariaLabel: "Token" }, form);
-    dialog.addEventListener("cancel", (event) => event.preventDefault()); // nothing goes on without it
+    dialog.addEventListener("close", () => dialog.showModal()); // as by Escape: nothing goes on without it
     form.addEventListener("submit", (event) => {
       event.preventDefault();
       sessionStorage.setItem("token", token.value.trim());

@@ -1,4 +1,4 @@
-/** Ten bars: how probable each digit is, and what is left for "no digit". */
+/** Ten bars: how probable each digit is, and one more for what is left: that it is none. */
 
 import { make, percent } from "./dom.js";
 
@@ -13,6 +13,7 @@ export class Bars {
       const row = make("li", {}, make("span", { className: "name", textContent: name }), bar, share);
       return { row, fill, share };
     });
+    this.#rows.at(-1).row.append(make("small", { textContent: "none: it is no digit" }));
     list.replaceChildren(...this.#rows.map(({ row }) => row));
     this.show(null);
   }

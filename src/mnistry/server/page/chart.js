@@ -12,8 +12,11 @@ export class Chart {
   #top;
   #lines = [];
 
-  /** `format` says a number of the y axis; `top` is the most that y can be, if there is one. */
-  constructor(host, title, { format = String, top = null } = {}) {
+  /**
+   * `format` says a number of the y axis with so many decimals; `top` is the most that y can be, if
+   * there is one.
+   */
+  constructor(host, title, { format = fixed, top = null } = {}) {
     Object.assign(host, { className: "chart" });
     [this.#host, this.#title, this.#format, this.#top] = [host, title, format, top];
     new ResizeObserver(() => this.#draw()).observe(host);
@@ -34,12 +37,13 @@ export class Chart {
     const yTicks = ticks(Math.min(...ys, ys.length ? Infinity : 0), Math.max(...ys, ys.length ? -Infinity : 1), 4, this.#top);
     const x = scale(0, xTicks.at(-1), EDGE.left, width - EDGE.right);
     const y = scale(yTicks[0], yTicks.at(-1), HEIGHT - EDGE.bottom, EDGE.top);
-    const label = [this.#title, ...this.#lines.map((line) => this.#told(line))].join("; ");
+    const places = decimals(yTicks);
+    const label = [this.#title, ...this.#lines.map((line) => this.#told(line, places + 1))].join("; ");
     const picture = svg("svg", { viewBox: `0 0 ${width} ${HEIGHT}`, role: "img", "aria-label": label });
     for (const value of yTicks) {
       picture.append(
         svg("line", { class: "grid", x1: EDGE.left, x2: width - EDGE.right, y1: y(value), y2: y(value) }),
-        svg("text", { class: "y", x: EDGE.left - 8, y: y(value) + 4 }, this.#format(value)));
+        svg("text", { class: "y", x: EDGE.left - 8, y: y(value) + 4 }, this.#format(value, places)));
     }
     for (const value of xTicks) {
       picture.append(svg("text", { class: "x", x: x(value), y: HEIGHT - 8 }, String(value)));
@@ -63,10 +67,20 @@ export class Chart {
       svg("tspan", { class: "first" }, first), svg("tspan", { class: "second", dx: 14 }, second));
   }
 
-  #told({ name, points }) {
+  #told({ name, points }, places) {
     if (!points.length) return `${name}: nothing yet`;
-    return `${name}: from ${this.#format(points[0][1])} to ${this.#format(points.at(-1)[1])}`;
+    return `${name}: from ${this.#format(points[0][1], places)} to ${this.#format(points.at(-1)[1], places)}`;
   }
+}
+
+/** A number with so many decimals; a huge one, as of a training that goes wrong, in its short form. */
+const fixed = (value, places) => (Math.abs(value) < 1e6 ? value.toFixed(places) : value.toExponential(2));
+
+/** How many decimals some numbers need at least. */
+function decimals(numbers) {
+  let places = 0;
+  while (places < 12 && numbers.some((number) => Number(number.toFixed(places)) !== number)) places += 1;
+  return places;
 }
 
 /** Maps one range on another. */

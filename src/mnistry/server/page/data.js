@@ -39,9 +39,10 @@ function chooseSet() {
   load(0);
 }
 
-/** Shows the images from one on. */
+/** Shows the images from one on, or the last ones where there are not so many. */
 async function load(from) {
   const mine = ++turn;
+  offset = from;
   const [set, part, label] = ["set", "part", "label"].map((name) => $(`data-${name}`).value);
   if (!set) return;
   const order = $("data-order").value;
@@ -49,17 +50,22 @@ async function load(from) {
   const path = `v1/sets/${set}/${part}?order=${order}${only}&offset=${from}&limit=${LIMIT}&${named()}`;
   const asked = () => attempt($("data-error"), () => ask(path));
   const found = await waiting($("data-busy"), "Reading all images of this part, once …", asked);
-  if (mine !== turn || !found) return;
-  ({ total, images } = found);
-  offset = from;
-  show();
+  if (mine !== turn) return;
+  if (from && from >= found?.total) {
+    load(LIMIT * Math.max(0, Math.ceil(found.total / LIMIT) - 1));
+    return;
+  }
+  ({ total, images } = found ?? { total: 0, images: [] }); // those of before are not what is asked for now
+  show(found ? "There are none." : "");
 }
 
-function show() {
+/** Shows them, or says that there are none. */
+function show(none) {
+  if (!images.length) $("data-large").close();
   $("data-grid").replaceChildren(...images.map((image, at) => make("li", {}, tile(image, at))));
   const last = offset + images.length;
   const [from, to, all] = [offset + 1, last, total].map((number) => number.toLocaleString("en"));
-  $("data-place").textContent = images.length ? `${from} to ${to} of ${all}` : "There are none.";
+  $("data-place").textContent = images.length ? `${from} to ${to} of ${all}` : none;
   $("data-previous").disabled = offset === 0;
   $("data-next").disabled = last >= total;
 }
@@ -109,9 +115,12 @@ export function start() {
     location.hash = "inside";
     lookAt(images[shown].pixels);
   });
-  const reload = () => (sets.length ? load(offset) : loadSets());
-  models.addEventListener("change", () => !$("panel-data").hidden && load(0));
-  server.addEventListener("back", reload);
+  const again = () => !$("panel-data").hidden && open();
+  models.addEventListener("change", () => {
+    offset = 0; // another network makes other mistakes
+    again();
+  });
+  server.addEventListener("back", again);
 }
 
 /** Gets the images when the tab is opened: with another network, there are other answers. */

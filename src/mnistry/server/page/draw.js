@@ -10,9 +10,12 @@ import { clear, paint } from "./pixels.js";
 /** The digit that was last drawn, for those who look inside: 28 rows of 28 numbers, or null. */
 export const last = { seen: null };
 
+const SLOW = 250; // milliseconds after which an old answer is no longer left standing
+
 const pad = new Pad($("draw-pad"));
 const bars = new Bars($("draw-bars"));
 let digits = []; // as they were read, each with its place on the sheet
+let isKnown = true; // whether they are what is on the sheet
 let chosen = -1;
 let turn = 0; // the latest question's number: its answer is the one that counts
 let question = new AbortController();
@@ -27,18 +30,22 @@ async function read(since) {
     return;
   }
   const { signal } = question;
-  enable(false); // what is selected is of before
-  await attempt($("draw-error"), async () => {
-    const { canvas, place } = pad.picture();
-    const answer = await ask(`v1/read?seen=true&${named()}`, { body: pgm(canvas), signal });
-    if (mine !== turn) return;
-    show(answer.digits.map((digit) => ({ ...digit, place: place(digit.box) })));
-    performance.measure("answer", { start: since, end: performance.now() });
-  });
+  isKnown = false; // what is selected is of before
+  enable();
+  const late = setTimeout(() => mine === turn && show(null), SLOW);
+  const { canvas, place } = pad.picture();
+  const asked = () => ask(`v1/read?seen=true&${named()}`, { body: pgm(canvas), signal });
+  const answer = await attempt($("draw-error"), asked);
+  clearTimeout(late);
+  if (mine !== turn) return;
+  show(answer ? answer.digits.map((digit) => ({ ...digit, place: place(digit.box) })) : null);
+  if (answer) performance.measure("answer", { start: since, end: performance.now() });
 }
 
+/** Shows what was found; null where that is not known. */
 function show(found) {
-  digits = found;
+  isKnown = found !== null;
+  digits = found ?? [];
   const lines = [...new Set(digits.map((digit) => digit.line))];
   const rows = lines.map((line) =>
     make("div", {}, ...digits.flatMap((digit, at) => (digit.line === line ? [button(digit, at)] : []))));
@@ -80,13 +87,14 @@ function select(at) {
   else clear($("draw-seen"));
   last.seen = digit?.seen ?? null;
   $("draw-said").textContent = said(digit);
-  enable(pad.strokes.length > 0);
+  enable();
   outline();
 }
 
 /** What is said below the digits, and read out. */
 function said(digit) {
   if (!pad.strokes.length) return "Nothing is drawn yet.";
+  if (!isKnown) return "No answer yet.";
   if (!digit) return "I see no digit in this.";
   const one = digit.label === null
     ? `I am not sure: ${best(digit)} is closest, at ${percent(digit.confidence)}.`
@@ -118,28 +126,42 @@ function keep(label) {
     enable(false); // or a second tap would keep it twice
     try {
       const kept = await ask(`v1/drawings?label=${label}`, { body: await canvas.convertToBlob() });
-      sayKept(kept, `, the last one as ${label}`);
+      const undo = make("button", { textContent: "Undo", ariaLabel: `Undo that it was kept as ${label}` });
+      undo.addEventListener("click", () => takeBack(kept.name, undo));
+      sayKept(kept, `, the last one as ${label}`, undo);
     } catch (error) {
-      enable(true);
+      enable();
       throw error;
     }
   });
 }
 
+/** Removes what was kept, as with a wrong label. */
+async function takeBack(name, undo) {
+  undo.disabled = true;
+  const kept = await attempt($("draw-error"), () => ask(`v1/drawings/${name}`, { method: "DELETE" }));
+  undo.disabled = false;
+  if (!kept) return;
+  sayKept(kept, "; the last one was taken back");
+  enable();
+}
+
 /** Whether a drawing may be kept: it is on the sheet, was read, and is not kept yet. */
-function enable(may) {
+function enable(may = isKnown && pad.strokes.length > 0) {
   $("draw-labels").querySelectorAll("button").forEach((each) => (each.disabled = !may));
 }
 
-function sayKept({ folder, count: number }, last = "") {
+function sayKept({ folder, count: number }, last = "", ...undo) {
   const path = /^[\w./:\\~-]+$/.test(folder) ? folder : `"${folder}"`;
   const command = `mnistry correct ${path}`;
   const button = make("button", { textContent: "Copy" });
-  const kept = number === 1 ? "1 drawing is" : `${number.toLocaleString("en")} drawings are`;
+  const kept = { 0: "No drawings are", 1: "1 drawing is" }[number] ?? `${number.toLocaleString("en")} drawings are`;
   $("draw-kept").replaceChildren(
-    make("p", {}, `${kept} in `, make("code", { textContent: folder }), `${last}. How well are they read?`),
-    make("p", { className: "command" }, make("code", { textContent: command }), copies(button, () => command)),
-  );
+    make("p", {}, `${kept} in `, make("code", { textContent: folder }), `${last}. `, ...undo));
+  if (!number) return;
+  $("draw-kept").append(
+    make("p", {}, "How well are they read?"),
+    make("p", { className: "command" }, make("code", { textContent: command }), copies(button, () => command)));
 }
 
 /** Reads anew, as with another network. */

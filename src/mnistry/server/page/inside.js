@@ -21,12 +21,14 @@ let drawn = null; // the drawing of the tab Draw that was shown here
 let turn = 0;
 
 /** Looks at a digit, 28 rows of 28 numbers. */
-export async function look(image) {
+async function look(image) {
   seen = image;
   const mine = ++turn;
   const asked = () => ask(`v1/inside?${named()}`, { json: { image } });
   const found = await attempt($("in-error"), asked);
-  if (mine === turn && found) show(found);
+  if (mine !== turn) return;
+  if (found) show(found);
+  else blank(); // what stands there is of another digit
 }
 
 function show({ label, probabilities, layers, evidence }) {
@@ -60,16 +62,21 @@ async function read() {
     return;
   }
   const mine = ++turn;
-  await attempt($("in-error"), async () => {
-    const body = pgm(pad.picture().canvas);
-    const answer = await ask(`v1/read?seen=true&single=true&${named()}`, { body });
-    if (mine === turn && answer.digits.length) await look(answer.digits[0].seen);
-  });
+  const body = pgm(pad.picture().canvas);
+  const asked = () => ask(`v1/read?seen=true&single=true&${named()}`, { body });
+  const answer = await attempt($("in-error"), asked);
+  if (mine !== turn) return;
+  if (answer?.digits.length) await look(answer.digits[0].seen);
+  else forget();
 }
 
 function forget() {
   turn += 1;
   seen = null;
+  blank();
+}
+
+function blank() {
   clear($("in-seen"));
   clear($("in-evidence"));
   bars.show(null);
@@ -78,23 +85,31 @@ function forget() {
   $("in-layers").replaceChildren();
 }
 
-/** Takes any digit of the first set's test part. */
+/** Any image of the first set's test part. */
+async function anyOne() {
+  const { sets: [set] } = await ask("v1/sets");
+  const part = set.parts.at(-1);
+  const offset = Math.floor(Math.random() * set.counts[part]);
+  const { images: [image] } = await ask(`v1/sets/${set.name}/${part}?offset=${offset}&limit=1&${named()}`);
+  return image;
+}
+
+/** Takes one, and looks at it. */
 async function pick() {
   const mine = ++turn;
   $("in-pick").disabled = true;
-  await waiting($("in-busy"), "Getting one …", () => attempt($("in-error"), async () => {
-    const { sets: [set] } = await ask("v1/sets");
-    const part = set.parts.at(-1);
-    const offset = Math.floor(Math.random() * set.counts[part]);
-    const { images } = await ask(`v1/sets/${set.name}/${part}?offset=${offset}&limit=1&${named()}`);
-    if (mine === turn) await lookAt(images[0].pixels);
-  }));
-  $("in-pick").disabled = false;
+  try {
+    const image = await waiting($("in-busy"), "Getting one …", () => attempt($("in-error"), anyOne));
+    if (image && mine === turn) await lookAt(image.pixels);
+  } finally {
+    $("in-pick").disabled = false;
+  }
 }
 
 /** Looks at a digit of a set, given as base64. */
 export function lookAt(pixels) {
   const all = [...bytes(pixels)];
+  drawn = last.seen; // or it would take the place of this one
   pad.clear();
   return look(Array.from({ length: 28 }, (_, row) => all.slice(28 * row, 28 * row + 28)));
 }
@@ -103,9 +118,10 @@ export function start() {
   pad.addEventListener("change", read);
   $("in-clear").addEventListener("click", (event) => (pad.strokes.length ? pad.clear(event) : forget()));
   $("in-pick").addEventListener("click", pick);
-  const again = () => seen && look(seen);
+  const again = () => (pad.strokes.length ? read() : seen && look(seen));
   models.addEventListener("change", again);
   server.addEventListener("back", again);
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", again); // in its colours
 }
 
 /** Looks at what was last drawn, when the tab is opened and that is new. */

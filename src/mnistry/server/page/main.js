@@ -5,7 +5,7 @@ import * as draw from "./draw.js";
 import { $ } from "./dom.js";
 import * as inside from "./inside.js";
 import * as line from "./line.js";
-import { load } from "./models.js";
+import * as models from "./models.js";
 import * as picture from "./picture.js";
 import * as train from "./train.js";
 
@@ -50,6 +50,9 @@ if (token) {
 for (const name of NAMES) $(`tab-${name}`).addEventListener("click", () => (location.hash = name));
 document.querySelector("[role=tablist]").addEventListener("keydown", turn);
 addEventListener("hashchange", route);
-await load().catch(() => {}); // if nobody answers, the banner says so
-for (const tab of Object.values(TABS)) tab.start();
-route();
+try {
+  await models.open();
+} finally { // the tabs work all the same: the server has a network of its own choice
+  for (const tab of Object.values(TABS)) tab.start();
+  route();
+}

@@ -1,6 +1,6 @@
 /** The networks that can read, and the one that does: the same on all tabs. */
 
-import { ask, server } from "./api.js";
+import { ask, attempt, server } from "./api.js";
 import { $, make } from "./dom.js";
 
 /** Tells "change" when another network is to read. */
@@ -24,7 +24,10 @@ export async function load(name = $("model").value) {
   if ($("model").value !== before) models.dispatchEvent(new Event("change"));
 }
 
+/** The same, and says if it fails. */
+export const open = () => attempt($("model-error"), () => load());
+
 const title = (model) => (model.kind === "trained" ? model.name : `${model.name} (${model.note})`);
 
 $("model").addEventListener("change", () => models.dispatchEvent(new Event("change")));
-server.addEventListener("back", () => load().catch(() => {}));
+server.addEventListener("back", open);

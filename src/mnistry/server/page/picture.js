@@ -16,7 +16,11 @@ async function read() {
   if (!file) return;
   const mine = ++turn;
   const path = `v1/read?single=${$("pic-single").checked}&${named()}`;
-  const asked = () => attempt($("pic-error"), () => ask(path, { body: file }));
+  const { name } = file;
+  const worded = ({ status, message }) => (status === 415
+    ? `“${name}” is no picture that can be read; choose an image (PNG, JPEG, …) or a PDF`
+    : message);
+  const asked = () => attempt($("pic-error"), () => ask(path, { body: file }), worded);
   const answer = await waiting($("pic-busy"), "Reading …", asked);
   if (mine !== turn) return;
   $("pic-result").hidden = !answer;
@@ -65,8 +69,8 @@ function outline() {
   const frames = digits.filter((digit) => digit.page === 0).map((digit) => {
     const [x, y, w, h] = digit.box;
     const answer = label(digit);
-    const size = Math.max(h * 0.4, width / 45);
-    const text = svg("text", { x: x + w / 2, y: y - size * 0.2 }, String(answer ?? "?"));
+    const { size, ...place } = spot(digit.box, width);
+    const text = svg("text", place, String(answer ?? "?"));
     text.style.fontSize = `${size}px`; // of the picture's pixels
     return svg("g", { class: answer === null ? "unsure" : "" },
       svg("title", {}, `${answer ?? "not sure"}, ${percent(digit.confidence)}`),
@@ -74,6 +78,14 @@ function outline() {
       text);
   });
   $("pic-boxes").replaceChildren(...frames);
+}
+
+/** Where an answer stands, and how large: above its box, or in the corner where there is no room. */
+function spot([x, y, w, h], width) {
+  const size = (share) => Math.max(h * share, width / 45); // which can be read on a large sheet, too
+  const large = size(0.4), small = size(0.2);
+  if (y > large) return { size: large, x: x + w / 2, y: y - large * 0.2 };
+  return { size: small, x: x + small * 0.55, y: y + small };
 }
 
 /** A row for each digit, as `mnistry predict --csv` has it. */
@@ -117,20 +129,23 @@ export function start() {
     $("pic-name").textContent = `${file.name}: the browser cannot show this here, but all of it was read.`;
   });
 
-  const drop = $("pic-drop");
-  const hold = (event, over) => {
+  const isOpen = () => !$("panel-picture").hidden;
+  const mark = (isOver) => $("pic-drop").classList.toggle("over", isOver);
+  document.addEventListener("dragover", (event) => {
+    if (!event.dataTransfer.types.includes("Files")) return;
+    event.preventDefault(); // or the browser would open the file, and leave this page
+    event.dataTransfer.dropEffect = isOpen() ? "copy" : "none";
+    mark(isOpen());
+  });
+  document.addEventListener("dragleave", (event) => event.relatedTarget ?? mark(false)); // out of the window
+  document.addEventListener("drop", (event) => {
+    const [dropped] = event.dataTransfer.files;
+    if (!dropped) return;
     event.preventDefault();
-    drop.classList.toggle("over", over);
-  };
-  drop.addEventListener("dragover", (event) => hold(event, true));
-  drop.addEventListener("dragleave", (event) => hold(event, false));
-  drop.addEventListener("drop", (event) => {
-    hold(event, false);
-    take(event.dataTransfer.files[0]);
+    mark(false);
+    if (isOpen()) take(dropped);
   });
-  document.addEventListener("paste", (event) => {
-    if (!$("panel-picture").hidden) take(event.clipboardData.files[0]);
-  });
+  document.addEventListener("paste", (event) => isOpen() && take(event.clipboardData.files[0]));
   models.addEventListener("change", () => {
     least = null;
     read();

@@ -1,8 +1,5 @@
 /** Small pictures of a few hundred pixels: digits, what a layer makes of them, and evidence. */
 
-const FOR = [58, 113, 240]; // blue and orange: apart for every kind of colour blindness
-const AGAINST = [217, 102, 11];
-
 /** The bytes that base64 spells. */
 export const bytes = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
 
@@ -16,14 +13,23 @@ export const clear = (canvas) => canvas.getContext("2d").clearRect(0, 0, canvas.
 
 /** Paints what speaks for an answer and against it, -1 to 1, over the ink of the digit. */
 export function paintEvidence(canvas, values, ink) {
+  const [speaksFor, against] = ["--for", "--against"].map(styled);
   fill(canvas, 28, 28, (at) => {
-    const [red, green, blue] = values[at] > 0 ? FOR : AGAINST;
+    const [red, green, blue] = values[at] > 0 ? speaksFor : against;
     const weight = Math.min(1, Math.abs(values[at])) ** 0.6; // so that a little is seen, too
     const grey = 0.28 * (ink[at] / 255) * (1 - weight); // the digit shows where nothing is said
     const whole = weight + grey;
-    const mix = (colour) => (whole ? (colour * weight + 128 * grey) / whole : 0);
+    const mix = (part) => (whole ? (part * weight + 128 * grey) / whole : 0);
     return [mix(red), mix(green), mix(blue), 255 * whole];
   });
+}
+
+/** A colour of the style sheet: its red, green and blue. */
+function styled(name) {
+  const context = new OffscreenCanvas(1, 1).getContext("2d");
+  context.fillStyle = getComputedStyle(document.documentElement).getPropertyValue(name);
+  context.fillRect(0, 0, 1, 1);
+  return context.getImageData(0, 0, 1, 1).data;
 }
 
 /** Paints each pixel with the red, green, blue and opacity that `colour` gives for its place. */

@@ -7,8 +7,8 @@ import { load as loadModels } from "./models.js";
 
 const PAUSE = 500; // milliseconds between two looks at a training that runs
 
-const loss = new Chart($("train-loss"), "Loss", { format: (value) => value.toPrecision(2) });
-const share = (value) => `${Number((100 * value).toFixed(2))}%`;
+const loss = new Chart($("train-loss"), "Loss");
+const share = (value, places) => `${(100 * value).toFixed(Math.max(0, places - 2))}%`;
 const accuracy = new Chart($("train-accuracy"), "Accuracy", { format: share, top: 1 });
 let presets = [];
 let trainings = []; // the newest first
@@ -66,13 +66,19 @@ async function begin() {
     units: own.units ? changed($("train-units"), own.units[0]) : null,
   };
   $("train-start").disabled = true;
-  const started = await attempt($("train-error"), () => ask("v1/trainings", { json }));
+  const started = await attempt($("train-error"), () => ask("v1/trainings", { json }), worded);
   if (started) {
     chosen = [started.name];
     update(started);
   }
   show();
   watch();
+}
+
+/** What is wrong with a field, with the name that it has on the page. */
+function worded({ message }) {
+  const label = (name) => $("train-form").elements[name]?.labels?.[0].textContent.trim();
+  return message.replace(/^\w+/, (name) => label(name) ?? name);
 }
 
 const running = () => trainings.find(({ state }) => state === "running");
@@ -136,8 +142,9 @@ function said({ name, state, message, epoch, epochs, seconds, test_accuracy: tes
   const time = `${seconds.toFixed(seconds < 10 ? 1 : 0)} s`;
   if (state === "running") return message ? `${name} ${message} …` : `${name}: epoch ${epoch} of ${epochs}, ${time}`;
   if (state === "failed") return `${name} failed: ${message ?? "the server's log says why"}`;
+  if (state === "stopped") return `${name} was stopped after ${time}${(message ?? "").replace(/^stopped/, "")}`;
   const right = tested === null ? "" : `, ${percent(tested)} of the test digits right`;
-  return `${name} ${state === "done" ? "is done" : "was stopped"} after ${time}${right}${message ? `; ${message}` : ""}`;
+  return `${name} is done after ${time}${right}${message ? `; ${message}` : ""}`;
 }
 
 /** Lists the trainings; rows are made once, so that the keyboard keeps its place. */
@@ -182,6 +189,7 @@ export function start() {
     event.preventDefault();
     begin();
   });
+  $("train-form").addEventListener("input", () => ($("train-error").textContent = ""));
   $("train-presets").addEventListener("change", fillIn);
   $("train-stop").addEventListener("click", stop);
   $("train-draw").addEventListener("click", () => drawWith());

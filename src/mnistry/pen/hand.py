@@ -263,16 +263,18 @@ def draw(
     forms, mixes = np.moveaxis(hands.forms[who, labels, seldom], -1, 0)
     bones = [skeleton(form) for form in hands.letterforms]
     strokes = np.array([len(form.strokes) for form in hands.letterforms])
-    bend = np.tile(np.array([form.bend for form in hands.letterforms])[:, None, None], 2)
-    widths = [np.ptp(bone.controls[:, 0]) for bone in bones]
-    bend[..., 0] *= np.minimum(1, 0.25 + 1.2 * np.array(widths))[:, None]  # a 1 stays thin
+    bend = np.array([form.bend for form in hands.letterforms])[:, None, None]
+    widths = np.array([np.ptp(bone.controls[:, 0]) for bone in bones])
+    thin = np.ones((len(bones), 1, 2))
+    thin[..., 0] = np.minimum(1, 0.25 + 1.2 * widths)[:, None]  # a 1 stays thin
     for number in np.unique(strokes[forms]).tolist():
         indices = np.flatnonzero(strokes[forms] == number)
         w, own_forms, own_labels = who[indices], forms[indices], labels[indices]
         own = traits_of(rng, hands, w)
         ends = _ends(number)
         points = np.empty((len(indices), ends[-1][1], 2))
-        moved = _vary(rng, hands.points[w, own_labels], _POINT)
+        by = bend[own_forms]
+        moved = _vary(rng, hands.points[w, own_labels], _POINT) * by
         shift = _vary(rng, hands.shifts[w, own_labels], _SHIFT)
         for form in np.unique(own_forms).tolist():
             at, bone = np.flatnonzero(own_forms == form), bones[form]
@@ -284,12 +286,12 @@ def draw(
         curves = np.array([b.curve for b in bones if len(b.matrix) == ends[-1][1]])
         place = (strokes == number).cumsum() - 1
         points += mix * (curves[place[mixes[indices]]] - curves[place[own_forms]])
-        round_ = np.clip(own["round"], 0, 1)[:, None, None]
+        round_ = np.clip(own["round"], 0, 1)[:, None, None] * by
         for start, stop in ends:
             part = points[:, start:stop]
             part += round_ * (_blur(stop - start) @ part - part)
         points = _trim(points, ends, _vary(rng, hands.ends[w, own_labels], _ENDS))
-        warp = _vary(rng, hands.warp[w, own_labels], _WARP) * bend[own_forms]
+        warp = _vary(rng, hands.warp[w, own_labels], _WARP) * by * thin[own_forms]
         points += np.einsum("ntk,nkc->ntc", _field(points), warp)
         points += np.exp(own["tremor"])[:, None, None] * _wobble(rng, points.shape)
         yield Drawn(indices, _pose(points, own), ends, own)

@@ -139,6 +139,8 @@ def train(preset: str, seed: int, options: argparse.Namespace, data: DataSplits)
         )
         note.write_text(json.dumps(asdict(record)))
     record = Record(**json.loads(note.read_text()))
+    if options.precision != "auto" and record.precision != options.precision:
+        sys.exit(f"{folder}: was trained in {record.precision}; delete it, or name another --out")
     tutorials.say(
         f"{preset}, seed {seed}: {record.accuracy:.2%}, training {record.train_seconds:.2f} s"
         + (", disturbed" if record.disturbed else "")
@@ -149,6 +151,7 @@ def train(preset: str, seed: int, options: argparse.Namespace, data: DataSplits)
 
 def row(preset: str, records: Sequence[Record]) -> str:
     """A preset's line of the table."""
+    _check_alike(records)
     accuracies = [100 * record.accuracy for record in records]
     spread = f" ± {statistics.stdev(accuracies):.2f}" if len(records) > 1 else ""
     interval = "–"
@@ -170,6 +173,12 @@ def row(preset: str, records: Sequence[Record]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
+def _check_alike(records: Sequence[Record]) -> None:
+    found = sorted({record.precision for record in records})
+    if len(found) > 1:
+        sys.exit(f"some seeds were trained in {', others in '.join(found)}: give --precision")
+
+
 def parameters_of(preset: str) -> int:
     """How many parameters a preset's network has."""
     network = PRESETS[preset].network
@@ -179,6 +188,7 @@ def parameters_of(preset: str) -> int:
 
 def row_of_members(records: Sequence[Record], options: argparse.Namespace, data: DataSplits) -> str:
     """The line of the average of all members."""
+    _check_alike(records)
     count = len(records)
     answers: list[NDArray[np.float32]] = [
         mnistry.load_run(options.out / f"best-{seed}").predict(data.test.images)
@@ -186,7 +196,7 @@ def row_of_members(records: Sequence[Record], options: argparse.Namespace, data:
     ]
     right = (np.mean(answers, axis=0).argmax(1) == data.test.labels).mean()
     seconds = sum(record.train_seconds for record in records)
-    cells = [f"`best`, {count} members", f"{right:.2%} (1)", "–"]
+    cells = [f"`best`, {count} members, {records[0].precision}", f"{right:.2%} (1)", "–"]
     cells += [f"{count * parameters_of('best'):,}"]
     cells += [f"{seconds:.0f}", "–", f"`mnistry train best --members {count}`"]
     return f"| {' | '.join(cells).replace('%', '')} |"

@@ -184,6 +184,19 @@ def test_an_8_of_two_circles_that_do_not_touch_is_one(lower: int) -> None:
     assert (row[1].box[1], row[1].bottom) == (pytest.approx(84, abs=3), pytest.approx(160, abs=3))
 
 
+@pytest.mark.parametrize("apart", [20, 24])
+def test_dots_that_lead_on_are_no_part_of_a_digit(apart: int) -> None:
+    image = blank(160, 640)
+    write(image, "7", (20, 120), 3.0)
+    write(image, "8", (540, 120), 3.0)
+    alone = find_rows(image)[0][0].box[2]
+    for x in range(90, 520, apart):
+        cv2.circle(image, (x, 115), 5, 40, -1, cv2.LINE_AA)
+    boxes = [piece.box for row in find_rows(image) for piece in row if piece.box[0] < 60]
+    assert boxes
+    assert max(wide for _, _, wide, _ in boxes) < alone + 30
+
+
 def test_low_digits_above_each_other_are_two_rows() -> None:
     image = blank(200, 640)
     write(image, "777", (20, 130), 4.0)

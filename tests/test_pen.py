@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -100,6 +101,22 @@ def test_the_test_set_is_by_other_writers() -> None:
         return float(np.median(np.linalg.norm(gaps, axis=-1).min(1)))
 
     assert nearest(test.images) > 1.1 * nearest(train.images[own])
+
+
+def test_a_form_that_is_bent_less_stays_what_it_is() -> None:
+    hooked = next(form for form in LETTERFORMS if form.name == "hooked" and form.label == 1)
+    who, labels = np.arange(200), np.zeros(200, np.uint8)
+    spread, corner = {}, {}
+    for bend in (0.0, 1.0):
+        form = (replace(hooked, label=0, bend=bend),)
+        hands = draw_hands(np.random.default_rng(0), 200, letterforms=form)
+        (drawn,) = draw(np.random.default_rng(1), hands, who, labels)
+        upright = drawn.points.copy()
+        upright[..., 0] += upright[..., 1] * drawn.traits["slant"][:, None]
+        spread[bend] = float(upright.std(0).mean())
+        corner[bend] = float(np.median(upright[..., 1].min(1)))  # y grows downwards
+    assert spread[0] < 0.8 * spread[1]
+    assert corner[0] < corner[1]  # it is cut off where corners are cut
 
 
 def test_a_style_has_its_forms() -> None:

@@ -269,7 +269,8 @@ def _join_parts(whole: Sequence[Piece], parts: Sequence[Piece], height: float) -
             both = join([joined[nearest], part])
             if both.box[3] <= (1.2 if is_half else 1.4) * height:
                 joined[nearest] = both
-                boxes[nearest] = both.box
+                if is_half:  # small parts may not lead on to others
+                    boxes[nearest] = both.box
                 continue
         if is_half:
             boxes[len(joined)] = part.box

@@ -110,9 +110,9 @@ def find_rules(mask: UInt8s, ink: UInt8s) -> UInt8s:
             if level and upright:
                 frames.append((width, height))
         else:
-            others.append((part, place))
-    for part, place in others:
-        if _is_like(rules[place].shape, frames):  # a frame that is hidden by what is on its lines
+            others.append((part, place, (width, height)))
+    for part, place, size in others:
+        if _is_like(size, frames):  # a frame that is hidden by what is on its lines
             own = (labels[place] == part).view(np.uint8)
             level, upright = _lines_of(own, _SIDE * typical, least, hidden=True)
             if level and upright:
@@ -120,12 +120,11 @@ def find_rules(mask: UInt8s, ink: UInt8s) -> UInt8s:
     return rules
 
 
-def _is_like(shape: tuple[int, ...], frames: list[tuple[int, int]]) -> bool:
-    """Whether something is about as large as some frame: its height and width."""
-    height, width = shape
+def _is_like(size: tuple[int, int], frames: list[tuple[int, int]]) -> bool:
+    """Whether something is about as wide and as high as some frame."""
     return any(
-        abs(width - wide) <= _ALIKE * wide and abs(height - tall) <= _ALIKE * tall
-        for wide, tall in frames
+        all(abs(own - side) <= _ALIKE * side for own, side in zip(size, frame, strict=True))
+        for frame in frames
     )
 
 
@@ -244,10 +243,11 @@ def _line(stretch: _Stretch, hidden: bool) -> _Line | None:
         off, slope, offset = _fit(x, y)
         if off <= max(0.8, 0.5 * usual):
             along = x[np.abs(y - offset - slope * x) <= 1 + usual / 4]  # not round a corner
-            lines.append((-len(along) if hidden else off, slope, offset, along))
+            order = (-len(along), off) if hidden else (off, slope, offset)
+            lines.append((order, slope, offset, along))
     if not lines:
         return None
-    _, slope, offset, along = min(lines, key=lambda line: line[:3])
+    _, slope, offset, along = min(lines, key=lambda line: line[0])
     start, stop = int(along[0]), int(along[-1]) + 1
     ends = top - 0.5 + offset + slope * start, top - 0.5 + offset + slope * stop
     return _Line(left + start, left + stop, ends, usual)

@@ -57,10 +57,11 @@ _PIXELS = {
 }
 
 _PROBLEM = {
-    "description": "What was found, what was expected, and what to do: 401 the token is wrong, 403 "
-    "not from here, 404 there is none, 408 too slow, 409 something else is being done, 413 too "
-    "large, 415 of another type, 421 of another host, 422 not to be used, 501 not installed, 503 "
-    "too much at once (ask again after Retry-After), 507 no place to write.",
+    "description": "What was found, what was expected, and what to do: 400 no request, 401 the "
+    "token is wrong, 403 not from here, 404 there is none, 405 not this method, 408 too slow, 409 "
+    "something else is being done, 413 too large, 415 of another type, 421 of another host, 422 "
+    "not to be used, 431 headers too large, 500 a network that cannot be used, or a bug, 501 not "
+    "installed, 503 too much at once (ask again after Retry-After), 507 no place to write.",
     "content": {
         "application/problem+json": {
             "schema": {

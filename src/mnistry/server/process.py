@@ -32,8 +32,11 @@ def listen(host: str, port: int) -> socket.socket:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         return socket.create_server((host, port), family=family, backlog=_BACKLOG)
     except (OSError, UnicodeError) as error:
-        number = getattr(error, "errno", None)
-        reason = os.strerror(number) if number and number > 0 else error
+        reason: object = error
+        if isinstance(error, socket.gaierror):  # its numbers are of another kind
+            reason = error.strerror
+        elif isinstance(error, OSError) and error.errno:
+            reason = os.strerror(error.errno)
         raise UsageError(
             f"{host}, port {port}: cannot be listened at ({reason}); name another --port, or a "
             "--host that is an address of this machine"

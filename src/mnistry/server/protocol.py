@@ -22,7 +22,7 @@ class BoundedHeads(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Waits for the first request."""
         super().connection_made(transport)
-        self._is_head, self._size, self._is_refused = True, 0, False
+        self._size, self._is_refused = 0, False  # of what is no body
         self._timer: asyncio.TimerHandle | None = None
         self._wait()
 
@@ -32,28 +32,32 @@ class BoundedHeads(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Takes what comes, as long as it is a head that is neither too long nor too slow."""
+        """Takes what comes, as long as what is no body is neither too long nor too slow."""
         for start in range(0, len(data), _CHUNK):
             if self._is_refused or self.transport.is_closing():
                 return
             part = data[start : start + _CHUNK]
-            if self._is_head:
-                self._size += len(part)
-                self._wait()
+            self._size += len(part)
+            self._wait()
             super().data_received(part)
-            if not self._size:  # it is whole
+            if not self._size:  # a head is whole, or this was of a body
                 self._wait_no_more()
             elif self._size > MOST_BYTES:
                 self._refuse(431, f"the headers have over {MOST_BYTES:,} bytes, expected fewer")
 
     def on_headers_complete(self) -> None:
-        """What comes now is a body."""
-        self._is_head, self._size = False, 0
+        """A body may follow."""
+        self._size = 0
         super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """Bodies are bounded elsewhere; after a body in chunks there may be headers again."""
+        self._size = 0
+        super().on_body(body)
 
     def on_message_complete(self) -> None:
         """What comes now is the next head."""
-        self._is_head, self._size = True, 0
+        self._size = 0
         super().on_message_complete()
 
     def _wait(self) -> None:
@@ -66,16 +70,17 @@ class BoundedHeads(HttpToolsProtocol):
             self._timer = None
 
     def _come_late(self) -> None:
-        if self._size:
-            self._refuse(408, f"the headers took more than {SECONDS:g} seconds; send them faster")
-        else:
-            self.transport.close()
+        self._refuse(408, f"the headers took more than {SECONDS:g} seconds; send them faster")
 
     def _refuse(self, status: int, detail: str) -> None:
+        self._is_refused = True
+        is_answering = self.cycle is not None and not self.cycle.response_complete
+        if is_answering or not self._size:  # this would be taken for another request's answer
+            self.transport.close()
+            return
         answer = problem(status, detail, {"connection": "close"})
         lines = [f"HTTP/1.1 {status} {HTTPStatus(status).phrase}".encode()]
         lines += [b": ".join(header) for header in answer.raw_headers]
         self.transport.write(b"\r\n".join([*lines, b"", bytes(answer.body)]))
         self.transport.write_eof()
-        self._is_refused = True
         self.loop.call_later(_LINGER, self.transport.close)

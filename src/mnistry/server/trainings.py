@@ -16,11 +16,11 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from mnistry import runfolder
 from mnistry.errors import (
@@ -185,18 +185,17 @@ class Trainings:
         Who only looks passes, too, where there is none, or it cannot be opened.
         """
         place = self._state / "gate"
-        try:
+        gate: IO[bytes] | None = None
+        if to_look:
+            with suppress(OSError):
+                gate = place.open("rb")
+        else:
             with _storing(self._state):
-                if not to_look:
-                    self._state.mkdir(parents=True, exist_ok=True)
-                gate = place.open("rb" if to_look else "ab")
-        except StorageError:
-            if not to_look:
-                raise
-            yield
-            return
-        with gate:
-            fcntl.flock(gate, fcntl.LOCK_EX)
+                self._state.mkdir(parents=True, exist_ok=True)
+                gate = place.open("ab")
+        with gate or nullcontext():
+            if gate:
+                fcntl.flock(gate, fcntl.LOCK_EX)
             yield
 
     def _running(self) -> str | None:
@@ -259,7 +258,8 @@ class Trainings:
     def _look(self, name: str, running: str | None) -> Training | None:
         """A training, by what its files say; None where they have just gone."""
         told, finished = self._told(name), self._finished(name)
-        if told and finished and told.state == "failed":  # but its network is there
+        has_none = finished is not None and finished.model is None
+        if told and finished and has_none and told.state == "failed" and self._is_last(name):
             finished = replace(finished, message=f"{told.message}; {finished.message}")
         found = told if running == name and told else finished or told
         if found is None:
@@ -272,6 +272,13 @@ class Trainings:
             why = "its process ended before it was done: it was killed, or the memory was full"
             return replace(found, state="failed", message=f"{why}; {kept(self.folder / name)}")
         return found
+
+    def _is_last(self, name: str) -> bool:
+        """Whether what it said last is of after its training."""
+        told, trained = live_path(self.folder, name), self.folder / name / runfolder.WEIGHTS
+        with suppress(OSError):
+            return told.stat().st_mtime_ns >= trained.stat().st_mtime_ns
+        return False
 
     def _told(self, name: str) -> Training | None:
         """What it said last; nothing but its name where that cannot be read."""

@@ -47,6 +47,7 @@ LONG = 1000  # epochs: more than any test waits for
 SERVER = """
 import signal, sys
 from pathlib import Path
+from mnistry.errors import BusyError
 from mnistry.server.trainings import Trainings
 signal.signal(signal.SIGINT, signal.SIG_IGN)  # as a shell starts what is in the background
 trainings = Trainings(Path(sys.argv[1]), sys.argv[2])

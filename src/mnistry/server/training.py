@@ -15,8 +15,8 @@ _MOST_EPOCHS, _MOST_UNITS = 1000, 4096
 _MOST_POINTS = 500  # of a training's curves
 _SUMMARIES = {  # how long: on two cores, as the README measures it
     "fast": "Reads 99% of MNIST's test digits after one round: a few seconds.",
-    "strong": "A larger network that sees each digit moved and turned: about a minute and a half.",
-    "best": "The same for twenty rounds, the most accurate: takes about ten minutes.",
+    "strong": "A larger network that sees each digit moved and turned: a minute or so.",
+    "best": "The same for twenty rounds, the most accurate: takes three to ten minutes.",
     "datumo-cnn": "The convolutional network of DATUMO's tutorial: more than a minute.",
     "nvidia-mlp": "The two wide dense layers of NVIDIA's tutorial: a quarter of a minute.",
     "devto-mlp": "The two dense layers of DEV's tutorial: a few seconds.",

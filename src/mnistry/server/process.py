@@ -44,12 +44,13 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def check(settings: Settings) -> None:
-    """Tell what is wrong with the reader before anybody is told that something is served.
+    """Tell what is wrong with a reader of one's own before anybody is told that it is served.
 
     Raises:
         ModelError: It cannot be used.
     """
-    Models(settings.reader, settings.runs)
+    if settings.reader is not None:  # the shipped one needs no look, which takes its time
+        Models(settings.reader, settings.runs)
 
 
 def run(settings: Settings, listening: socket.socket) -> None:

@@ -163,8 +163,7 @@ def main(arguments: Sequence[str]) -> None:
     path = live_path(folder, name)
     teller = _Teller(path, Training(name, recipe.name, "running", epochs=recipe.epochs))
     state, message = _outcome(folder, recipe, data, teller)
-    is_trained = (folder / name / runfolder.WEIGHTS).exists()
-    if is_trained and state != "failed":
+    if state != "failed" and (folder / name / runfolder.WEIGHTS).exists():
         path.unlink(missing_ok=True)  # the run folder says it all
         return
     teller.say(state=state, message=shorten(message, 500, placeholder=" ..."))

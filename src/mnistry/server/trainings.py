@@ -258,8 +258,11 @@ class Trainings:
     def _look(self, name: str, running: str | None) -> Training | None:
         """A training, by what its files say; None where they have just gone."""
         told, finished = self._told(name), self._finished(name)
-        has_none = finished is not None and finished.model is None
-        if told and finished and has_none and told.state == "failed" and self._is_last(name):
+        if (
+            (told and told.state == "failed")
+            and (finished and finished.model is None)
+            and self._is_last(name)
+        ):
             finished = replace(finished, message=f"{told.message}; {finished.message}")
         found = told if running == name and told else finished or told
         if found is None:

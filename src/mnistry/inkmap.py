@@ -36,6 +36,7 @@ _OF_INK = 0.25  # of the ink's own contrast: what has less is the rim of a strok
 # the same where little of the ink is inside of strokes: a stroke that is narrower than a pixel is
 # the paler for it
 _OF_THIN_INK, _THIN = 0.12, 0.35
+_MANY = 4096  # pixels
 _TALL = 100  # times as high as wide: an image is turned to find what is connected
 
 
@@ -178,6 +179,9 @@ def _extremes(image: NDArray[Any]) -> tuple[float, float]:
 
 
 def _histogram(image: UInt8s, where: UInt8s | None = None) -> NDArray[np.float64]:
+    """How often there is each value: of every second row, if there are many, which are like it."""
+    step = 2 if image.size > _MANY else 1
+    image, where = image[::step], where if where is None else where[::step]
     return cv2.calcHist([image], [0], where, [256], [0, 256]).ravel().astype(np.float64)
 
 
@@ -215,12 +219,16 @@ def _even_paper(small: UInt8s) -> tuple[int, bool] | None:
     if is_dark:
         histogram, small = histogram[::-1], np.invert(small)
     paper = 255 - _noise(histogram[::-1], False)[0]
-    grain = cv2.absdiff(small, cv2.blur(small, (5, 5)))  # without what light does: that is wider
-    (usual,) = _quantiles(_histogram(grain.astype(np.uint8, copy=False)), 0.5)
-    faintest = max(_FAINTEST * paper / _WHITE, _SIGMAS * 1.48 * usual)
+    least = _FAINTEST * paper / _WHITE
+    off = np.bincount(np.abs(np.arange(256) - paper), histogram).astype(np.float64)  # light and all
+    (usual,) = _quantiles(off, 0.5)
+    if _SIGMAS * 1.48 * usual > least:  # without what light does, which is wider
+        grain = cv2.absdiff(small, cv2.blur(small, (5, 5))).astype(np.uint8, copy=False)
+        usual = min(usual, *_quantiles(_histogram(grain), 0.5))
+    faintest = max(least, _SIGMAS * 1.48 * usual)
     near = histogram[max(0, round(paper - faintest / 3)) : round(paper + faintest / 3) + 1].sum()
     ink = histogram[: max(0, round(paper - faintest))].sum()
-    if paper < _DARKEST or faintest > _LOUD * paper or near < _EVEN * (small.size - ink):
+    if paper < _DARKEST or faintest > _LOUD * paper or near < _EVEN * (histogram.sum() - ink):
         return None
     marks = cv2.threshold(small, paper - faintest, 255, cv2.THRESH_BINARY_INV)[1]
     solid = cv2.erode(marks, _SQUARE, iterations=_NARROW // 2, borderValue=255)

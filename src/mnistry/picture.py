@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from mnistry import png
 from mnistry.errors import DataError, LimitError, UsageError
 from mnistry.files import open_file
 from mnistry.grey import grey_array, grey_image
@@ -172,8 +173,14 @@ def _read_stream(stream: BinaryIO, name: str, max_pages: int) -> Iterator[NDArra
     stream.seek(0)
     if b"%PDF-" in start:
         yield from draw_pages(stream, name, max_pages)
-    else:
-        yield from _read_frames(stream, name, start, max_pages)
+        return
+    if start.startswith(png.SIGNATURE):
+        plain = png.decode_plain(stream.read(), MAX_PIXELS)
+        if plain is not None:
+            yield plain
+            return
+        stream.seek(0)
+    yield from _read_frames(stream, name, start, max_pages)
 
 
 def _read_frames(

@@ -199,7 +199,8 @@ def _stretches(own: UInt8s, side: float, rule: float, thin: float) -> list[_Stre
     gap = length // 2
     runs = cv2.dilate(own, _bar(3).T)  # so that slanting ones are not cut to bits
     runs = cv2.erode(runs, _bar(length), borderType=cv2.BORDER_CONSTANT, borderValue=0)
-    if not cv2.countNonZero(runs):
+    reach = cv2.boundingRect(runs)[2] + length - 1  # of all of them together
+    if reach < max(length, least):
         return []
     # opened, and then closed, by way of what is longer than either
     runs = cv2.dilate(runs, _bar(length + 2 * gap), anchor=(length // 2 + gap, 0))

@@ -13,7 +13,7 @@ import time
 from urllib.parse import urlsplit
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -27,17 +27,18 @@ _BUG = "this is a bug in mnistry, please report it; the server's log says more"
 _OPEN = ("/healthz", "/readyz")  # need no token; nor do the page's own files
 _PAGE = ("/", "/docs")
 _SAFE = ("GET", "HEAD", "OPTIONS")
-_HEADERS = {
-    "content-security-policy": (
-        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; "
-        "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-    ),
-    "cache-control": "no-cache",  # a page of before would ask for what is no longer there
-    "x-content-type-options": "nosniff",
-    "referrer-policy": "no-referrer",
-    "cross-origin-opener-policy": "same-origin",
-    "cross-origin-resource-policy": "same-origin",
-}
+_POLICY = (
+    b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; "
+    b"connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+_HEADERS = (
+    (b"content-security-policy", _POLICY),
+    (b"cache-control", b"no-cache"),  # a page of before would ask for what is no longer there
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-opener-policy", b"same-origin"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+)
 
 
 def _name_of(host: str) -> str:
@@ -99,9 +100,9 @@ class Guard:
             nonlocal status, is_answered
             if message["type"] == "http.response.start":
                 status, is_answered = message["status"], True
-                headers = MutableHeaders(scope=message)
-                for name, value in _HEADERS.items():
-                    headers.setdefault(name, value)
+                given = {name for name, _ in message["headers"]}
+                own = [header for header in _HEADERS if header[0] not in given]
+                message = {**message, "headers": [*message["headers"], *own]}
             await send(message)
 
         body = _Body(receive, self._settings)
@@ -167,7 +168,8 @@ class Guard:
         if body.is_whole:  # what comes now is that the client goes, at any time
             return await body.receive()
         try:
-            message = await asyncio.wait_for(body.receive(), body.ends - time.monotonic())
+            async with asyncio.timeout(body.ends - time.monotonic()):
+                message = await body.receive()
         except TimeoutError:
             raise HTTPException(
                 408,

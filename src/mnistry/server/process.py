@@ -1,11 +1,13 @@
 """The processes that serve: one, or several that share a socket."""
 
+import gc
 import os
 import socket
 import tempfile
 from functools import partial
 
 import uvicorn
+from fastapi import FastAPI
 from uvicorn.supervisors import Multiprocess
 
 from mnistry.errors import UsageError
@@ -53,10 +55,17 @@ def check(settings: Settings) -> None:
         Models(settings.reader, settings.runs)
 
 
+def _create_app(settings: Settings) -> FastAPI:
+    app = create_app(settings)
+    gc.collect()
+    gc.freeze()  # what stays for good is not looked at for garbage again and again
+    return app
+
+
 def run(settings: Settings, listening: socket.socket) -> None:
     """Serve until a signal says to stop; what was accepted is answered first."""
     config = uvicorn.Config(
-        partial(create_app, settings),
+        partial(_create_app, settings),
         factory=True,
         http=BoundedHeads,
         workers=settings.workers,

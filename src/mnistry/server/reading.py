@@ -6,6 +6,7 @@ list that has for each the name of an error or "", how many digits it read, and 
 follow; then all of these: an error's text, or the answer as JSON. It ends when its input does.
 """
 
+import gc
 import json
 import os
 import signal
@@ -144,6 +145,8 @@ def main() -> None:
     cv2.setNumThreads(1)
     reader, runs = sys.argv[1:]
     models = Models(reader or None, Path(runs))
+    gc.collect()
+    gc.freeze()  # what stays for good is not looked at for garbage again and again
     while images := receive_images(sys.stdin.buffer):
         send_answers(answers, read_all(models, images))
 

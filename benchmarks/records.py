@@ -9,9 +9,10 @@ seed nor a member. The run folders stay in `--out`; a second run takes what lies
 recipe, PyTorch and processor, and finishes what was stopped, so that the hours that `best` takes
 can be spent by and by. Delete the folder to measure everything afresh.
 
-With `--members N` the row "best, N members" is printed too: the plain average of the seeds 0 to
-N - 1, which is what `mnistry train best --members N` trains. With `--peers` the tutorial's CNN is
-trained by Keras on TensorFlow in the same run (see benchmarks/tutorials.py). Linux only.
+With `--shifts N` each is scored once more, by test-time averaging, as `mnistry evaluate --shifts`
+does. With `--members N` the row "best, N members" is printed too: the plain average of the seeds 0
+to N - 1, which is what `mnistry train best --members N` trains. With `--peers` the tutorial's CNN
+is trained by Keras on TensorFlow in the same run (see benchmarks/tutorials.py). Linux only.
 """
 
 import argparse
@@ -65,6 +66,7 @@ def main() -> int:
     add("--presets", nargs="+", default=list(SEEDS), choices=list(SEEDS), metavar="PRESET")
     add("--seeds", type=tutorials.positive, help="how many [fast 20, strong 5, best 3]")
     add("--members", type=tutorials.positive, metavar="N", help="average N seeds of best, too")
+    add("--shifts", type=tutorials.positive, help="score with test-time averaging, too")
     add("--peers", action="store_true", help="train the tutorial's CNN by Keras on TensorFlow, too")
     add("--python-peers", default=sys.executable, help="the interpreter that has TensorFlow")
     add("--threads", type=tutorials.positive, default=machine.cores(), help="and cores [all]")
@@ -83,11 +85,21 @@ def main() -> int:
         count = options.seeds or SEEDS[preset]
         records = [train(preset, seed, options, data) for seed in range(count)]
         rows.append(row(preset, records))
+        if options.shifts:
+            answers = [read(preset, seed, options, data, options.shifts) for seed in range(count)]
+            shifted = [
+                replace(record, accuracy=accuracy(own, data))
+                for record, own in zip(records, answers, strict=True)
+            ]
+            rows.append(row(preset, shifted, options.shifts))
         if preset == "fast":
             fastest = statistics.median(record.train_seconds for record in records)
     if options.members:
         records = [train("best", seed, options, data) for seed in range(options.members)]
-        rows.append(row_of_members(records, options, data))
+        rows += [
+            row_of_members(records, options, data, shifts)
+            for shifts in sorted({0, options.shifts or 0})
+        ]
     if options.peers:
         rows.append(row_of_peer(options, fastest))
     print(
@@ -131,7 +143,7 @@ def train(preset: str, seed: int, options: argparse.Namespace, data: DataSplits)
         run = mnistry.load_run(folder)
         whole = not started
         record = Record(
-            accuracy=float((run.predict(data.test.images).argmax(1) == data.test.labels).mean()),
+            accuracy=accuracy(run.predict(data.test.images), data),
             train_seconds=sum(epoch["seconds"] for epoch in run.history),
             process_seconds=ended.wall_seconds if whole else None,
             disturbed=not whole or ended.others_cores > QUIET,
@@ -149,7 +161,20 @@ def train(preset: str, seed: int, options: argparse.Namespace, data: DataSplits)
     return record
 
 
-def row(preset: str, records: Sequence[Record]) -> str:
+def read(
+    preset: str, seed: int, options: argparse.Namespace, data: DataSplits, shifts: int
+) -> NDArray[np.float32]:
+    """What a seed's network says of the test images: (n, classes)."""
+    run = mnistry.load_run(options.out / f"{preset}-{seed}")
+    return run.predict(data.test.images, shifts)
+
+
+def accuracy(answers: NDArray[np.float32], data: DataSplits) -> float:
+    """The share of the test images that are read right, 0..1."""
+    return float((answers.argmax(1) == data.test.labels).mean())
+
+
+def row(preset: str, records: Sequence[Record], shifts: int = 0) -> str:
     """A preset's line of the table."""
     _check_alike(records)
     accuracies = [100 * record.accuracy for record in records]
@@ -162,7 +187,8 @@ def row(preset: str, records: Sequence[Record]) -> str:
     disturbed = sum(record.disturbed for record in records)
     cells = [
         f"`{preset}`, {records[0].precision}"
-        + (f", {disturbed} of {len(records)} disturbed" if disturbed else ""),
+        + (f", {disturbed} of {len(records)} disturbed" if disturbed else "")
+        + _shifted(shifts),
         f"{statistics.mean(accuracies):.2f}{spread} ({len(records)})",
         interval,
         f"{parameters_of(preset):,}",
@@ -171,6 +197,10 @@ def row(preset: str, records: Sequence[Record]) -> str:
         f"`mnistry train {preset}`",
     ]
     return f"| {' | '.join(cells)} |"
+
+
+def _shifted(shifts: int) -> str:
+    return f", `--shifts {shifts}`" if shifts else ""
 
 
 def _check_alike(records: Sequence[Record]) -> None:
@@ -186,18 +216,17 @@ def parameters_of(preset: str) -> int:
     return sum(layer.parameters for layer in describe_layers(network))
 
 
-def row_of_members(records: Sequence[Record], options: argparse.Namespace, data: DataSplits) -> str:
+def row_of_members(
+    records: Sequence[Record], options: argparse.Namespace, data: DataSplits, shifts: int
+) -> str:
     """The line of the average of all members."""
     _check_alike(records)
     count = len(records)
-    answers: list[NDArray[np.float32]] = [
-        mnistry.load_run(options.out / f"best-{seed}").predict(data.test.images)
-        for seed in range(count)
-    ]
-    right = (np.mean(answers, axis=0).argmax(1) == data.test.labels).mean()
+    answers = [read("best", seed, options, data, shifts) for seed in range(count)]
+    right = accuracy(np.mean(answers, axis=0), data)
     seconds = sum(record.train_seconds for record in records)
-    cells = [f"`best`, {count} members, {records[0].precision}", f"{right:.2%} (1)", "–"]
-    cells += [f"{count * parameters_of('best'):,}"]
+    name = f"`best`, {count} members, {records[0].precision}{_shifted(shifts)}"
+    cells = [name, f"{right:.2%} (1)", "–", f"{count * parameters_of('best'):,}"]
     cells += [f"{seconds:.0f}", "–", f"`mnistry train best --members {count}`"]
     return f"| {' | '.join(cells).replace('%', '')} |"
 

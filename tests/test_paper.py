@@ -59,6 +59,15 @@ def test_boxes_are_matched_with_digits() -> None:
     assert sheet.match([]).shape == (0,)
 
 
+def test_boxes_with_the_pale_pixel_around_ink_are_matched() -> None:
+    sheet = write_sheet(["1111"], height=14, seed=1)
+    assert min(sheet.boxes[:, 2]) <= 3  # half of the box is rim
+    rim = np.array([-1, -1, 2, 2])
+    around = sheet.boxes + rim
+    assert sheet.match(around).tolist() == list(range(4))
+    assert -1 in sheet.match(around + 2 * rim)
+
+
 @pytest.fixture
 def unprinted(monkeypatch: pytest.MonkeyPatch) -> None:
     """Sheets without their rules and boxes; all else is as it would be."""

@@ -116,6 +116,48 @@ def test_a_stroke_that_crosses_a_line_or_lies_on_it_stays_whole(place: tuple[int
     assert sum(sizes) < 1.4 * truth.sum()
 
 
+@pytest.mark.parametrize("degrees", [1.0, 2.0, -3.0])
+def test_squared_paper_that_is_turned_is_empty_to_its_corners(degrees: float) -> None:
+    image = page(500, 600)
+    slope = np.tan(np.radians(degrees))
+    for off in range(-60, 700, 45):
+        cv2.line(image, (0, off), (599, round(off + 599 * slope)), 150, 1, cv2.LINE_AA)
+        cv2.line(image, (off, 0), (round(off - 499 * slope), 499), 150, 1, cv2.LINE_AA)
+    cv2.putText(image, "317", (220, 300), 0, 3, 30, 4, cv2.LINE_AA)
+    left = left_of(image)
+    assert left[230:300, 220:400].any()
+    left[220:310, 200:420] = False
+    stats = cv2.connectedComponentsWithStats(left.astype(np.uint8))[2][1:]
+    assert (stats[:, 2:4].max(1) < 45).all()  # but for bits of what is cut off at a corner
+
+
+def boxes(image: np.ndarray, lefts: list[int], side: int = 70, grey: int = 60) -> None:
+    for left in lefts:
+        cv2.rectangle(image, (left, 50), (left + side, 50 + side), grey, 3, cv2.LINE_AA)
+
+
+@pytest.mark.parametrize("gap", [9, 8])  # of which the lines leave 4 pixels, or 3
+def test_the_sides_of_boxes_that_nearly_touch_are_lines(gap: int) -> None:
+    image = page()
+    boxes(image, [40 + n * (70 + gap) for n in range(4)])
+    bare = image.copy()
+    cv2.line(image, (95, 75), (130, 100), 50, 5, cv2.LINE_AA)  # from one box into the next
+    left = left_of(image)
+    stroke = cv2.dilate((image < bare).astype(np.uint8), np.ones((7, 7), np.uint8)) > 0
+    assert left[stroke].sum() > 150
+    assert not left[~stroke].any()
+    assert not left_of(bare).any()
+
+
+def test_a_1_from_side_to_side_of_a_box_is_no_line() -> None:
+    image = page()
+    boxes(image, [40, 140, 240, 340])
+    cv2.line(image, (275, 54), (275, 116), 50, 4, cv2.LINE_AA)
+    left = left_of(image)
+    assert left[60:110, 270:281].any(1).all()
+    assert not left[:, :265].any()
+
+
 # -------------------------------------------------------------------------- digits are not lines
 
 # in a square of side 1: strokes that are straight, long, level, upright or at right angles

@@ -12,15 +12,19 @@ from mnistry.inkmap import components
 
 UInt8s = NDArray[np.uint8]
 
+_RIM = np.ones((3, 3), np.uint8)  # what is a pixel away
 _SMALLEST = 14  # pixels of a frame's side, or of a rule
 _THIN = 25  # a rule is so many times as long as thick; no bar of a digit is, but a hair's
 _POST = 60  # the same for an upright one: a 1 has no bar that gives it away
 _FRAME = 8  # a side of a frame
+_RIMS = 1  # pixels of pale ink, on both sides together, that count as thickness there
 _COMB = 5  # a side that parts the frames between two rules
 _WHOLE = 0.9  # of the image: a rule from edge to edge
 _TIMES = 2.5  # as long as things here are tall: no part of one
+_CORNER = 4  # squares: as long are lines at the corners of squared paper that is turned, or shorter
 _SIDE = 0.7  # of the same: a frame is about as large
 _ALIKE = 0.15  # of its size: another frame on the same page is as large
+_DOUBLE = 0.7  # of a stretch: two lines along each other
 _SKEW = 0.1  # of a frame's angles: the tangent of what they lack of right ones
 _MORE, _AT_LEAST = 1.35, 64  # as much ink as a line has, and so much: a stroke is there
 
@@ -59,7 +63,7 @@ class _Line:
 
     def meets(self, row: float, column: float) -> bool:
         """Whether it passes a point, or ends there."""
-        slack = 2 + 0.75 * self.thick
+        slack = min(2, 0.06 * self.long) + 0.75 * self.thick
         nearest = min(max(column, self.start), self.stop)
         return abs(column - nearest) <= slack and abs(self.row(nearest) - row) <= slack
 
@@ -90,42 +94,70 @@ def find_rules(mask: UInt8s, ink: UInt8s) -> UInt8s:
     Returns:
         (h, w) uint8, 255 where lines are, but where strokes cross them; else 0.
     """
-    labels, stats = components(mask)
+    inked = mask * (ink > 0)  # without rims, which join the sides of boxes that nearly touch
+    labels, stats = components(inked)
     tall = np.minimum(stats[1:, 2], stats[1:, 3])
     tall = tall[tall >= _SMALLEST // 2]
     tall.sort()
     typical = float(tall[len(tall) // 2]) if len(tall) else 0.0
     least = tuple(min(_WHOLE * side, _TIMES * typical) for side in mask.shape[::-1])
-    rules = np.zeros(mask.shape, np.uint8)
-    others, frames = [], []  # what shows no lines, and the sizes of frames
+    others: list[int] = []  # what shows no lines
+    ruled: list[tuple[int, list[_Line], list[_Line]]] = []
+
+    def look(part: int, hidden: bool) -> tuple[list[_Line], list[_Line]]:
+        own = (labels[_place(stats[part])] == part).view(np.uint8)
+        level, upright = _lines_of(own, _SIDE * typical, least, hidden)
+        if min(len(level), len(upright)) < 3:
+            return level, upright
+        square = min(_spacing(level), _spacing(upright))  # what is turned has short ones at corners
+        return _lines_of(own, _SIDE * typical, (_CORNER * square,) * 2, hidden)
+
     for part in np.flatnonzero(np.maximum(stats[:, 2], stats[:, 3]) >= _SMALLEST).tolist():
         if part == 0:  # the ground
             continue
-        x, y, width, height, _ = stats[part].tolist()
-        place = slice(y, y + height), slice(x, x + width)
-        own = (labels[place] == part).view(np.uint8)
-        level, upright = _lines_of(own, _SIDE * typical, least)
+        level, upright = look(part, hidden=False)
         if level or upright:
-            rules[place] |= own * _uncrossed(ink[place], level, upright)
-            if level and upright:
-                frames.append((width, height))
+            ruled.append((part, level, upright))
         else:
-            others.append((part, place, (width, height)))
-    for part, place, size in others:
-        if _is_like(size, frames):  # a frame that is hidden by what is on its lines
-            own = (labels[place] == part).view(np.uint8)
-            level, upright = _lines_of(own, _SIDE * typical, least, hidden=True)
+            others.append(part)
+    frames = [part for part, level, upright in ruled if level and upright]
+    undivided = [part for part, level, upright in ruled if level and len(upright) == 2]
+    for part in others:
+        if _is_like(stats[part, 2:4], stats[frames, 2:4]):  # it is hidden by what is on its lines
+            level, upright = look(part, hidden=True)
             if level and upright:
-                rules[place] |= own * _uncrossed(ink[place], level, upright)
+                ruled.append((part, level, upright))
+    rules = np.zeros(mask.shape, np.uint8)
+    for part, level, upright in ruled:
+        if level and len(upright) > 2 and _is_like(stats[part, 2:4], stats[undivided, 2:4]):
+            upright = [min(upright, key=_off), max(upright, key=_off)]  # a stroke is between them
+        place = _place(stats[part])
+        own = (labels[place] == part).view(np.uint8)
+        rules[place] |= own * _uncrossed(ink[place], level, upright)
+    if ruled:
+        rules |= cv2.dilate(rules, _RIM).astype(np.uint8, copy=False) & mask & ~inked
     return rules
 
 
-def _is_like(size: tuple[int, int], frames: list[tuple[int, int]]) -> bool:
-    """Whether something is about as wide and as high as some frame."""
-    return any(
-        all(abs(own - side) <= _ALIKE * side for own, side in zip(size, frame, strict=True))
-        for frame in frames
-    )
+def _place(stats: NDArray[np.int32]) -> tuple[slice, slice]:
+    """Where a component is."""
+    x, y, width, height, _ = stats.tolist()
+    return slice(y, y + height), slice(x, x + width)
+
+
+def _off(line: _Line) -> float:
+    """How far a line is from the first row, in its middle."""
+    return sum(line.ends) / 2
+
+
+def _spacing(lines: list[_Line]) -> float:
+    """How far parallel lines are from each other: most of them."""
+    return _median(np.diff(sorted(map(_off, lines))))
+
+
+def _is_like(size: NDArray[np.int32], others: NDArray[np.int32]) -> bool:
+    """Whether something is about as wide and as high as one of some others, (n, 2)."""
+    return bool((np.abs(others - size) <= _ALIKE * others).all(1).any())
 
 
 def _lines_of(
@@ -216,12 +248,25 @@ def _stretches(own: UInt8s, side: float, rule: float, thin: float) -> list[_Stre
     stretches = []
     for part, x, y, long, tall in fit:
         place = slice(y, y + tall), slice(x, x + long)
-        found = (labels[place] == part) & own[place].view(np.bool_)
-        thick = np.sort(found.sum(0))
-        thick = thick[np.count_nonzero(thick == 0) :]
-        if len(thick) >= 0.6 * long and long >= thin * (usual := float(thick[len(thick) // 5])):
-            stretches.append(_Stretch(x, y, found, usual))
+        whole = (labels[place] == part) & own[place].view(np.bool_)
+        for found in _parted(whole):
+            thick = np.sort(found.sum(0))
+            thick = thick[np.count_nonzero(thick == 0) :]
+            enough = len(thick) >= 0.6 * long
+            if enough and long >= thin * (_RIMS + (usual := float(thick[len(thick) // 5]))):
+                stretches.append(_Stretch(x, y, found, usual))
     return stretches
+
+
+def _parted(found: NDArray[np.bool_]) -> list[NDArray[np.bool_]]:
+    """A stretch (tall, long), or both that lie along each other: the sides of two boxes."""
+    starts = found.copy()
+    starts[1:] &= ~found[:-1]
+    order = starts.cumsum(0)  # of the runs in each column
+    count = order[-1]
+    if np.count_nonzero(count == 2) < _DOUBLE * np.count_nonzero(count):
+        return [found]
+    return [found & (order == 1), found & (order == 2)]
 
 
 def _straight(stretches: list[_Stretch], hidden: bool) -> list[_Line]:

@@ -37,14 +37,18 @@ class Sheet:
             boxes: (m, 4) left, top, width and height, in pixels.
 
         Returns:
-            (m,) the number of the digit whose box has more than half in common with it, of what
-            both cover; -1 for none. What is most alike is matched first, each digit once.
+            (m,) the number of the digit whose box, or that and the pixel of pale ink around it, has
+            more than half in common with it, of what both cover; -1 for none. What is most alike is
+            matched first, each digit once.
         """
         theirs = np.asarray(boxes, np.float64).reshape(-1, 1, 4)
-        first = np.maximum(theirs[..., :2], self.boxes[:, :2])
-        last = np.minimum(theirs[..., :2] + theirs[..., 2:], self.boxes[:, :2] + self.boxes[:, 2:])
-        both = (last - first).clip(0).prod(-1)
-        share = both / (theirs[..., 2:].prod(-1) + self.boxes[:, 2:].prod(-1) - both)
+        start, stop = theirs[..., :2], theirs[..., :2] + theirs[..., 2:]
+        share = np.zeros((len(theirs), len(self.boxes)))
+        for rim in (0, 1):
+            first, last = self.boxes[:, :2] - rim, self.boxes[:, :2] + self.boxes[:, 2:] + rim
+            both = (np.minimum(stop, last) - np.maximum(start, first)).clip(0).prod(-1)
+            either = (stop - start).prod(-1) + (last - first).prod(-1) - both
+            share = np.maximum(share, both / either)
         found = np.full(len(theirs), -1, np.intp)
         for _ in range(min(share.shape)):
             box, digit = np.unravel_index(share.argmax(), share.shape)

@@ -9,10 +9,11 @@ seed nor a member. The run folders stay in `--out`; a second run takes what lies
 recipe, PyTorch and processor, and finishes what was stopped, so that the hours that `best` takes
 can be spent by and by. Delete the folder to measure everything afresh.
 
-With `--shifts N` each is scored once more, by test-time averaging, as `mnistry evaluate --shifts`
-does. With `--members N` the row "best, N members" is printed too: the plain average of the seeds 0
-to N - 1, which is what `mnistry train best --members N` trains. With `--peers` the tutorial's CNN
-is trained by Keras on TensorFlow in the same run (see benchmarks/tutorials.py). Linux only.
+With `--shifts N` each is scored again, as `mnistry evaluate --shifts N` does: with 0 without the
+test-time averaging that `best` has. With `--members N` the row "best, N members" is printed too:
+the plain average of the seeds 0 to N - 1, which is what `mnistry train best --members N` trains.
+With `--peers` the tutorial's CNN is trained by Keras on TensorFlow in the same run (see
+benchmarks/tutorials.py). Linux only.
 """
 
 import argparse
@@ -66,7 +67,7 @@ def main() -> int:
     add("--presets", nargs="+", default=list(SEEDS), choices=list(SEEDS), metavar="PRESET")
     add("--seeds", type=tutorials.positive, help="how many [fast 20, strong 5, best 3]")
     add("--members", type=tutorials.positive, metavar="N", help="average N seeds of best, too")
-    add("--shifts", type=tutorials.positive, help="score with test-time averaging, too")
+    add("--shifts", type=int, choices=range(5), help="score with other test-time averaging, too")
     add("--peers", action="store_true", help="train the tutorial's CNN by Keras on TensorFlow, too")
     add("--python-peers", default=sys.executable, help="the interpreter that has TensorFlow")
     add("--threads", type=tutorials.positive, default=machine.cores(), help="and cores [all]")
@@ -85,21 +86,17 @@ def main() -> int:
         count = options.seeds or SEEDS[preset]
         records = [train(preset, seed, options, data) for seed in range(count)]
         rows.append(row(preset, records))
-        if options.shifts:
-            answers = [read(preset, seed, options, data, options.shifts) for seed in range(count)]
+        if options.shifts is not None:
             shifted = [
-                replace(record, accuracy=accuracy(own, data))
-                for record, own in zip(records, answers, strict=True)
+                replace(record, accuracy=accuracy(read(preset, seed, options, data), data))
+                for seed, record in enumerate(records)
             ]
             rows.append(row(preset, shifted, options.shifts))
         if preset == "fast":
             fastest = statistics.median(record.train_seconds for record in records)
     if options.members:
         records = [train("best", seed, options, data) for seed in range(options.members)]
-        rows += [
-            row_of_members(records, options, data, shifts)
-            for shifts in sorted({0, options.shifts or 0})
-        ]
+        rows.append(row_of_members(records, options, data))
     if options.peers:
         rows.append(row_of_peer(options, fastest))
     print(
@@ -162,11 +159,11 @@ def train(preset: str, seed: int, options: argparse.Namespace, data: DataSplits)
 
 
 def read(
-    preset: str, seed: int, options: argparse.Namespace, data: DataSplits, shifts: int
+    preset: str, seed: int, options: argparse.Namespace, data: DataSplits
 ) -> NDArray[np.float32]:
     """What a seed's network says of the test images: (n, classes)."""
     run = mnistry.load_run(options.out / f"{preset}-{seed}")
-    return run.predict(data.test.images, shifts)
+    return run.predict(data.test.images, options.shifts)
 
 
 def accuracy(answers: NDArray[np.float32], data: DataSplits) -> float:
@@ -174,7 +171,7 @@ def accuracy(answers: NDArray[np.float32], data: DataSplits) -> float:
     return float((answers.argmax(1) == data.test.labels).mean())
 
 
-def row(preset: str, records: Sequence[Record], shifts: int = 0) -> str:
+def row(preset: str, records: Sequence[Record], shifts: int | None = None) -> str:
     """A preset's line of the table."""
     _check_alike(records)
     accuracies = [100 * record.accuracy for record in records]
@@ -199,8 +196,8 @@ def row(preset: str, records: Sequence[Record], shifts: int = 0) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def _shifted(shifts: int) -> str:
-    return f", `--shifts {shifts}`" if shifts else ""
+def _shifted(shifts: int | None) -> str:
+    return "" if shifts is None else f", `--shifts {shifts}`"
 
 
 def _check_alike(records: Sequence[Record]) -> None:
@@ -216,16 +213,14 @@ def parameters_of(preset: str) -> int:
     return sum(layer.parameters for layer in describe_layers(network))
 
 
-def row_of_members(
-    records: Sequence[Record], options: argparse.Namespace, data: DataSplits, shifts: int
-) -> str:
+def row_of_members(records: Sequence[Record], options: argparse.Namespace, data: DataSplits) -> str:
     """The line of the average of all members."""
     _check_alike(records)
     count = len(records)
-    answers = [read("best", seed, options, data, shifts) for seed in range(count)]
+    answers = [read("best", seed, options, data) for seed in range(count)]
     right = accuracy(np.mean(answers, axis=0), data)
     seconds = sum(record.train_seconds for record in records)
-    name = f"`best`, {count} members, {records[0].precision}{_shifted(shifts)}"
+    name = f"`best`, {count} members, {records[0].precision}{_shifted(options.shifts)}"
     cells = [name, f"{right:.2%} (1)", "–", f"{count * parameters_of('best'):,}"]
     cells += [f"{seconds:.0f}", "–", f"`mnistry train best --members {count}`"]
     return f"| {' | '.join(cells).replace('%', '')} |"

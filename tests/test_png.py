@@ -9,7 +9,7 @@ import pytest
 from PIL import Image, PngImagePlugin
 
 from mnistry.picture import MAX_PIXELS
-from mnistry.png import decode_plain
+from mnistry.png import decode_plain, may_be_plain
 
 SCAN = np.random.default_rng(0).integers(0, 256, (40, 30, 3), np.uint8)
 
@@ -30,13 +30,25 @@ def chunk(kind: bytes, data: bytes) -> bytes:
 
 def with_chunk(kind: bytes, data: bytes) -> bytes:
     """A grey PNG that has one more part, after its head."""
-    plain = encode(scan("L"))
-    return plain[:33] + chunk(kind, data) + plain[33:]
+    whole = encode(scan("L"))
+    return whole[:33] + chunk(kind, data) + whole[33:]
+
+
+def plain(data: bytes, most: int = MAX_PIXELS) -> np.ndarray | None:
+    return decode_plain(data) if may_be_plain(data[:1024], most) else None
+
+
+INTERLACED = (
+    b"\x89PNG\r\n\x1a\n"
+    + chunk(b"IHDR", struct.pack(">2I5B", 1, 1, 8, 0, 0, 0, 1))
+    + chunk(b"IDAT", zlib.compress(b"\0\7"))
+    + chunk(b"IEND", b"")
+)
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "RGB", "RGBA"])
 def test_as_pillow_decodes_it(mode: str) -> None:
-    found = decode_plain(encode(scan(mode)), MAX_PIXELS)
+    found = plain(encode(scan(mode)))
     wanted = np.array(scan(mode).convert("L"))
     assert found is not None
     assert found.dtype == np.uint8
@@ -51,7 +63,7 @@ def test_what_scanners_say_beside_it() -> None:
     notes = PngImagePlugin.PngInfo()
     notes.add_text("Software", "a scanner's")
     data = encode(scan("L"), dpi=(300, 300), pnginfo=notes)
-    found = decode_plain(data, MAX_PIXELS)
+    found = plain(data)
     assert found is not None
     np.testing.assert_array_equal(found, scan("L"))
 
@@ -69,26 +81,27 @@ def test_what_scanners_say_beside_it() -> None:
         encode(scan("L"), save_all=True, append_images=[scan("L").rotate(90)]),
         with_chunk(b"zTXt", b"a\0\0" + zlib.compress(bytes(1_000_000))),
         with_chunk(b"prVt", b"what nobody knows"),
+        INTERLACED,
     ],
     ids=[
         *("palette", "grey-and-alpha", "16-bit", "clear", "fax", "exif", "alpha", "animated"),
-        *("packed-text", "unknown"),
+        *("packed-text", "unknown", "interlaced"),
     ],
 )
 def test_what_is_not_plain_is_left_alone(data: bytes) -> None:
     Image.open(io.BytesIO(data)).load()  # it is a good file
-    assert decode_plain(data, MAX_PIXELS) is None
+    assert plain(data) is None
 
 
 def test_what_is_damaged_is_left_alone(capfd: pytest.CaptureFixture[str]) -> None:
-    plain = encode(scan("L"))
-    assert decode_plain(plain, 40 * 30) is not None
-    assert decode_plain(plain, 40 * 30 - 1) is None
-    for end in range(len(plain)):
-        assert decode_plain(plain[:end], MAX_PIXELS) is None
-    for place in range(len(plain)):
-        changed = plain[:place] + bytes([plain[place] ^ 0x55]) + plain[place + 1 :]
-        assert decode_plain(changed, MAX_PIXELS) is None
+    whole = encode(scan("L"))
+    assert plain(whole, 40 * 30) is not None
+    assert plain(whole, 40 * 30 - 1) is None
+    for end in range(len(whole)):
+        assert plain(whole[:end]) is None
+    for place in range(len(whole)):
+        changed = whole[:place] + bytes([whole[place] ^ 0x55]) + whole[place + 1 :]
+        assert plain(changed) is None
     assert capfd.readouterr() == ("", "")  # libpng was not asked, and says nothing
 
 
@@ -96,10 +109,10 @@ def test_what_is_damaged_is_left_alone(capfd: pytest.CaptureFixture[str]) -> Non
 def test_sums_that_are_right_over_pixels_that_are_wrong(lines: bytes) -> None:
     head = encode(scan("L"))[:33]
     data = head + chunk(b"IDAT", zlib.compress(lines)) + chunk(b"IEND", b"")
-    assert decode_plain(data, MAX_PIXELS) is None
+    assert plain(data) is None
 
 
 def test_no_pixels() -> None:
     head = chunk(b"IHDR", struct.pack(">2I5B", 0, 3, 8, 0, 0, 0, 0))
     data = b"\x89PNG\r\n\x1a\n" + head + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
-    assert decode_plain(data, MAX_PIXELS) is None
+    assert plain(data) is None

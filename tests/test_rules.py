@@ -116,19 +116,32 @@ def test_a_stroke_that_crosses_a_line_or_lies_on_it_stays_whole(place: tuple[int
     assert sum(sizes) < 1.4 * truth.sum()
 
 
-@pytest.mark.parametrize("degrees", [1.0, 2.0, -3.0])
-def test_squared_paper_that_is_turned_is_empty_to_its_corners(degrees: float) -> None:
-    image = page(500, 600)
-    slope = np.tan(np.radians(degrees))
-    for off in range(-60, 700, 45):
-        cv2.line(image, (0, off), (599, round(off + 599 * slope)), 150, 1, cv2.LINE_AA)
-        cv2.line(image, (off, 0), (round(off - 499 * slope), 499), 150, 1, cv2.LINE_AA)
-    cv2.putText(image, "317", (220, 300), 0, 3, 30, 4, cv2.LINE_AA)
-    left = left_of(image)
-    assert left[230:300, 220:400].any()
-    left[220:310, 200:420] = False
+@pytest.mark.parametrize(
+    ("rows", "seed"),
+    [
+        (["15805", "6426274", "658688664", "7533"], 71013),
+        (["728", "810089346", "9097", "19833925"], 71029),
+    ],
+)
+def test_squared_paper_that_is_turned_is_empty_to_its_corners(rows: list[str], seed: int) -> None:
+    sheet = write_sheet(rows, paper="squared", tilt=2.0, seed=seed)
+    left = left_of(sheet.image)
+    for x, y, wide, tall in sheet.boxes:
+        left[y - 3 : y + tall + 3, x - 3 : x + wide + 3] = False
     stats = cv2.connectedComponentsWithStats(left.astype(np.uint8))[2][1:]
-    assert (stats[:, 2:4].max(1) < 45).all()  # but for bits of what is cut off at a corner
+    assert (stats[:, 3] < 30).all()  # as tall as half a digit
+
+
+@pytest.mark.parametrize(("grey", "dot"), [(60, 2), (60, 4), (160, 2), (160, 4)])
+def test_dotted_lines_are_lines(grey: int, dot: int) -> None:
+    image = page()
+    for y in range(60, 260, 50):
+        for x in range(20, 480, dot + 1):
+            cv2.rectangle(image, (x, y), (x + dot - 1, y + 1), grey, -1)
+    cv2.putText(image, "58", (200, 190), 0, 2, 30, 4, cv2.LINE_AA)
+    left = left_of(image)
+    assert left[150:190, 200:270].any()
+    assert not left[:, :190].any()
 
 
 def boxes(image: np.ndarray, lefts: list[int], side: int = 70, grey: int = 60) -> None:
@@ -156,6 +169,34 @@ def test_a_1_from_side_to_side_of_a_box_is_no_line() -> None:
     left = left_of(image)
     assert left[60:110, 270:281].any(1).all()
     assert not left[:, :265].any()
+
+
+@pytest.mark.parametrize("long", [0, 15])
+def test_a_few_squares_without_a_border_are_lines(long: int) -> None:
+    image = page()
+    for off in (60, 105, 150):
+        cv2.line(image, (60 - long, off), (150 + long, off), 60, 2)
+        cv2.line(image, (off, 60 - long), (off, 150 + long), 60, 2)
+    cv2.putText(image, "3", (75, 95), 0, 0.8, 30, 2, cv2.LINE_AA)
+    cv2.putText(image, "5", (300, 95), 0, 0.8, 30, 2, cv2.LINE_AA)
+    left = left_of(image)
+    assert left[70:100, 70:100].any()
+    assert left[70:100, 290:330].any()
+    left[65:102, 65:102] = False
+    assert not left[:, :250].any()
+
+
+def test_a_comb_as_large_as_a_box_has_lines_between() -> None:
+    image = page(400, 600)
+    cv2.rectangle(image, (50, 50), (530, 110), 60, 2)
+    cv2.rectangle(image, (50, 200), (530, 260), 60, 2)
+    for x in range(98, 530, 48):
+        cv2.line(image, (x, 200), (x, 260), 60, 2)
+    cv2.putText(image, "7", (110, 250), 0, 1.4, 30, 3, cv2.LINE_AA)
+    left = left_of(image)
+    assert left[210:250, 105:140].any()
+    left[205:256, 102:142] = False
+    assert not left.any()
 
 
 # -------------------------------------------------------------------------- digits are not lines
@@ -214,6 +255,15 @@ def test_rows_of_1s_are_no_lines(pen: Any) -> None:
     for height in (20, 60):
         image = write_sheet(["11111111", "1111", "11111"], height, pen=pen, seed=2).image
         assert not rules_of(image).any()
+
+
+@pytest.mark.parametrize("tall", [62, 80, 120, 145])
+@pytest.mark.parametrize("count", [1, 4])
+def test_1s_by_a_hair_are_no_lines(tall: int, count: int) -> None:
+    image = page(300, 500)
+    for n in range(count):
+        cv2.line(image, (90 + 60 * n, 80), (90 + 60 * n, 80 + tall), 50, 1)
+    assert not rules_of(image).any()
 
 
 def test_written_digits_are_no_lines() -> None:

@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -545,6 +546,9 @@ def test_the_mean_over_shifts() -> None:
     np.testing.assert_allclose(run.predict(image, shifts=1), expected, rtol=1e-5, atol=1e-7)
     np.testing.assert_array_equal(run.predict(image, shifts=0), run.predict(image))
     assert run.evaluate(DATA, shifts=1).loss != run.evaluate(DATA).loss
+    run.recipe = replace(run.recipe, shifts=1)  # what it does where it is not told otherwise
+    np.testing.assert_allclose(run.predict(image), expected, rtol=1e-5, atol=1e-7)
+    assert run.evaluate(DATA).loss == run.evaluate(DATA, shifts=1).loss
     for shifts in (-1, 5, 1.0, True):
         with pytest.raises(UsageError, match="shifts is"):
             run.predict(image, shifts=shifts)  # type: ignore[arg-type]

@@ -83,7 +83,7 @@ def outputs(run: Run, names: list[str], image: NDArray[np.uint8]) -> Iterator[ND
         run.network.get_submodule(name).register_forward_hook(
             lambda _module, _inputs, output, name=name: found.__setitem__(name, output[0].detach())
         )
-    run.predict(image)
+    run.predict(image, shifts=0)
     for name in names:
         yield found[name].numpy()
 

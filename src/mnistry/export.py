@@ -28,6 +28,7 @@ from torch import Tensor, nn
 from mnistry.dataset import Data, as_splits
 from mnistry.errors import DependencyError, ModelError
 from mnistry.files import check_free, write_file
+from mnistry.model import moves
 from mnistry.network import open_session
 from mnistry.run import Run
 from mnistry.version import __version__
@@ -72,14 +73,18 @@ class Export:
 class _Inference(nn.Module):
     """A network with what comes before and after it."""
 
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network: nn.Module, shifts: int) -> None:
         super().__init__()
-        self.network = network
+        self.network, self.moves = network, moves(shifts)
 
     def forward(self, images: Tensor) -> Tensor:  # (n, 28, 28) uint8
         """Gives the probabilities, (n, classes) float32."""
-        logits: Tensor = self.network((images.float() / 255).unsqueeze(1))
-        return logits.float().softmax(1)
+        pixels = (images.float() / 255).unsqueeze(1)
+        if len(self.moves) > 1:
+            pixels = torch.cat([pixels.roll(move, (2, 3)) for move in self.moves])
+        logits: Tensor = self.network(pixels)
+        found = logits.float().softmax(1)
+        return found.view(len(self.moves), -1, found.shape[1]).mean(0)
 
 
 def export_run(
@@ -144,7 +149,7 @@ def _to_onnx(run: Run, notes: Mapping[str, str]) -> bytes:
     try:
         with _silenced():
             program: Any = torch.onnx.export(
-                _Inference(run.network).eval(),
+                _Inference(run.network, run.recipe.shifts).eval(),
                 (torch.zeros(2, 28, 28, dtype=torch.uint8),),
                 input_names=["images"],
                 output_names=["probabilities"],

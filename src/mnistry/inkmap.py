@@ -36,7 +36,7 @@ _OF_INK = 0.25  # of the ink's own contrast: what has less is the rim of a strok
 # the same where little of the ink is inside of strokes: a stroke that is narrower than a pixel is
 # the paler for it
 _OF_THIN_INK, _THIN = 0.12, 0.35
-_MANY = 4096  # pixels
+_MANY = 4096  # pixels of an image, of which every second row tells how bright paper is
 _TALL = 100  # times as high as wide: an image is turned to find what is connected
 
 
@@ -179,9 +179,6 @@ def _extremes(image: NDArray[Any]) -> tuple[float, float]:
 
 
 def _histogram(image: UInt8s, where: UInt8s | None = None) -> NDArray[np.float64]:
-    """How often there is each value: of every second row, if there are many, which are like it."""
-    step = 2 if image.size > _MANY else 1
-    image, where = image[::step], where if where is None else where[::step]
     return cv2.calcHist([image], [0], where, [256], [0, 256]).ravel().astype(np.float64)
 
 
@@ -214,7 +211,8 @@ def _even_paper(small: UInt8s) -> tuple[int, bool] | None:
     None where some of it is brighter or darker, or where something on it is not narrow, and may be
     a shadow or a desk: the paper has to be looked at place by place then.
     """
-    histogram = _histogram(small)
+    some = small[::2] if small.size > _MANY else small  # paper is alike from row to row
+    histogram = _histogram(some)
     is_dark = _is_negative(histogram)
     if is_dark:
         histogram, small = histogram[::-1], np.invert(small)
@@ -224,7 +222,7 @@ def _even_paper(small: UInt8s) -> tuple[int, bool] | None:
     (usual,) = _quantiles(off, 0.5)
     if _SIGMAS * 1.48 * usual > least:  # without what light does, which is wider
         grain = cv2.absdiff(small, cv2.blur(small, (5, 5))).astype(np.uint8, copy=False)
-        usual = min(usual, *_quantiles(_histogram(grain), 0.5))
+        usual = min(usual, *_quantiles(_histogram(grain[::2]), 0.5))
     faintest = max(least, _SIGMAS * 1.48 * usual)
     near = histogram[max(0, round(paper - faintest / 3)) : round(paper + faintest / 3) + 1].sum()
     ink = histogram[: max(0, round(paper - faintest))].sum()

@@ -101,6 +101,13 @@ class Ensemble(nn.Module):
         return logs.logsumexp(0) - math.log(len(self.members))
 
 
+def moves(shifts: int) -> list[tuple[int, int]]:
+    """By how many pixels down and across an image is moved for test-time averaging: 0, 0 first."""
+    steps = range(-shifts, shifts + 1)
+    others = [(down, across) for down in steps for across in steps if down or across]
+    return [(0, 0), *others]
+
+
 def build(recipe: Recipe, seed: int = 0) -> nn.Module:
     """A recipe's network with fresh weights.
 

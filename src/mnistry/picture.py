@@ -174,8 +174,8 @@ def _read_stream(stream: BinaryIO, name: str, max_pages: int) -> Iterator[NDArra
     if b"%PDF-" in start:
         yield from draw_pages(stream, name, max_pages)
         return
-    if start.startswith(png.SIGNATURE):
-        plain = png.decode_plain(stream.read(), MAX_PIXELS)
+    if png.may_be_plain(start, MAX_PIXELS):
+        plain = png.decode_plain(stream.read())
         if plain is not None:
             yield plain
             return

@@ -12,16 +12,18 @@ from mnistry.inkmap import components
 
 UInt8s = NDArray[np.uint8]
 
-_RIM = np.ones((3, 3), np.uint8)  # what is a pixel away
+_AROUND = np.ones((3, 3), np.uint8)
 _SMALLEST = 14  # pixels of a frame's side, or of a rule
+_BIT, _DOTS = 7, 50  # pixels of a dot, at most; so many of them may be dotted lines
 _THIN = 25  # a rule is so many times as long as thick; no bar of a digit is, but a hair's
 _POST = 60  # the same for an upright one: a 1 has no bar that gives it away
 _FRAME = 8  # a side of a frame
-_RIMS = 1  # pixels of pale ink, on both sides together, that count as thickness there
+_HAIR = 3  # pixels: a thinner rule has to be as long as one that is so thick
+_RIM = 1  # pixels of pale ink at a line's side, which count as thickness
 _COMB = 5  # a side that parts the frames between two rules
 _WHOLE = 0.9  # of the image: a rule from edge to edge
 _TIMES = 2.5  # as long as things here are tall: no part of one
-_CORNER = 4  # squares: as long are lines at the corners of squared paper that is turned, or shorter
+_SQUARES = 4  # a rule of squared paper, which is as short only at the corners of what is turned
 _SIDE = 0.7  # of the same: a frame is about as large
 _ALIKE = 0.15  # of its size: another frame on the same page is as large
 _DOUBLE = 0.7  # of a stretch: two lines along each other
@@ -84,18 +86,23 @@ class _Line:
 def find_rules(mask: UInt8s, ink: UInt8s) -> UInt8s:
     """Find the lines of ruled, squared and boxed paper.
 
-    A line is straight, thin for its length, and reaches across the image or is longer than the
-    things here are tall; or it is a side of a rectangle.
+    A line is straight, thin for its length, and reaches across the image, or is longer than the
+    things here are tall, or than four squares of squared paper; or it is a side of a rectangle. One
+    line in the middle of a rectangle is none, but a 1, if others as large have none.
 
     Args:
         mask: (h, w) uint8, 255 where there is anything, else 0.
-        ink: (h, w) uint8, 0 ground to 255 ink. Where a line has more than usual, a stroke crosses.
+        ink: (h, w) uint8, 0 ground to 255 ink. Where a line has more than usual, a stroke crosses;
+            where there is none, the mask holds the pale rims of lines and strokes.
 
     Returns:
         (h, w) uint8, 255 where lines are, but where strokes cross them; else 0.
     """
     inked = mask * (ink > 0)  # without rims, which join the sides of boxes that nearly touch
     labels, stats = components(inked)
+    if np.count_nonzero(stats[:, 2:4].max(1) < _BIT) > _DOTS:  # of lines, which their rims join
+        inked = mask
+        labels, stats = components(inked)
     tall = np.minimum(stats[1:, 2], stats[1:, 3])
     tall = tall[tall >= _SMALLEST // 2]
     tall.sort()
@@ -109,8 +116,9 @@ def find_rules(mask: UInt8s, ink: UInt8s) -> UInt8s:
         level, upright = _lines_of(own, _SIDE * typical, least, hidden)
         if min(len(level), len(upright)) < 3:
             return level, upright
-        square = min(_spacing(level), _spacing(upright))  # what is turned has short ones at corners
-        return _lines_of(own, _SIDE * typical, (_CORNER * square,) * 2, hidden)
+        square = min(_spacing(level), _spacing(upright))
+        short = tuple(min(one, _SQUARES * square) for one in least)
+        return _lines_of(own, _SIDE * typical, short, hidden)
 
     for part in np.flatnonzero(np.maximum(stats[:, 2], stats[:, 3]) >= _SMALLEST).tolist():
         if part == 0:  # the ground
@@ -129,13 +137,13 @@ def find_rules(mask: UInt8s, ink: UInt8s) -> UInt8s:
                 ruled.append((part, level, upright))
     rules = np.zeros(mask.shape, np.uint8)
     for part, level, upright in ruled:
-        if level and len(upright) > 2 and _is_like(stats[part, 2:4], stats[undivided, 2:4]):
+        if level and len(upright) == 3 and _is_like(stats[part, 2:4], stats[undivided, 2:4]):
             upright = [min(upright, key=_off), max(upright, key=_off)]  # a stroke is between them
         place = _place(stats[part])
         own = (labels[place] == part).view(np.uint8)
         rules[place] |= own * _uncrossed(ink[place], level, upright)
     if ruled:
-        rules |= cv2.dilate(rules, _RIM).astype(np.uint8, copy=False) & mask & ~inked
+        rules |= cv2.dilate(rules, _AROUND).astype(np.uint8, copy=False) & mask & ~inked
     return rules
 
 
@@ -203,7 +211,7 @@ def _lines_of(
 
 
 def _is_rule(line: _Line | _Stretch, least: float, thin: float) -> bool:
-    return line.long >= max(least, thin * line.thick)
+    return line.long >= max(least, thin * max(_HAIR, line.thick))
 
 
 def _ends_on(line: _Line, others: list[_Line]) -> int:
@@ -253,7 +261,7 @@ def _stretches(own: UInt8s, side: float, rule: float, thin: float) -> list[_Stre
             thick = np.sort(found.sum(0))
             thick = thick[np.count_nonzero(thick == 0) :]
             enough = len(thick) >= 0.6 * long
-            if enough and long >= thin * (_RIMS + (usual := float(thick[len(thick) // 5]))):
+            if enough and long >= thin * (_RIM + (usual := float(thick[len(thick) // 5]))):
                 stretches.append(_Stretch(x, y, found, usual))
     return stretches
 
@@ -262,7 +270,7 @@ def _parted(found: NDArray[np.bool_]) -> list[NDArray[np.bool_]]:
     """A stretch (tall, long), or both that lie along each other: the sides of two boxes."""
     starts = found.copy()
     starts[1:] &= ~found[:-1]
-    order = starts.cumsum(0)  # of the runs in each column
+    order = starts.cumsum(0, dtype=np.uint16)  # of the runs in each column
     count = order[-1]
     if np.count_nonzero(count == 2) < _DOUBLE * np.count_nonzero(count):
         return [found]

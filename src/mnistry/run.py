@@ -1,7 +1,6 @@
 """A run: a trained network with its recipe and history, to evaluate, predict, save and load."""
 
 import functools
-import itertools
 import os
 import sys
 from collections.abc import Callable, Mapping
@@ -19,14 +18,13 @@ from mnistry.dataset import Data, DataSplits, as_splits, load_dataset
 from mnistry.draw import draw_curves
 from mnistry.errors import DataError, ModelError, UsageError
 from mnistry.evaluation import Report, evaluate
-from mnistry.model import build, logits_of
+from mnistry.model import build, logits_of, moves
 from mnistry.prepare import as_images, scale
-from mnistry.recipe import Recipe
+from mnistry.recipe import Recipe, check_shifts
 
 History = list[dict[str, Any]]
 
 _MOST = sys.float_info.max  # a history's numbers are finite
-_MOST_SHIFTS = 4  # pixels: the margin around MNIST's digits, which are moved round about
 _BATCH = 1000  # images at a time: large enough to be fast, small enough for any network
 
 
@@ -58,14 +56,13 @@ class Run:
         """The name of each class, in the order of the probabilities."""
         return tuple(self.config["data"]["classes"])
 
-    def predict(self, images: ArrayLike, shifts: int = 0) -> NDArray[np.float32]:
+    def predict(self, images: ArrayLike, shifts: int | None = None) -> NDArray[np.float32]:
         """The probability of each class for each image.
 
         Args:
             images: (28, 28), (784,), (n, 28, 28), (n, 784), (n, 1, 28, 28) or (n, 28, 28, 1);
                 uint8 0..255 or float 0..1; light ink on a dark ground, as MNIST's.
-            shifts: 0..4: each image is also read moved by up to so many pixels, across and down,
-                and the mean of all (2 shifts + 1)^2 answers is given: test-time averaging.
+            shifts: 0..4, as in `Recipe`; the recipe's own if left out.
 
         Returns:
             (n, classes) float32; each row adds up to 1. One image gives one row.
@@ -73,15 +70,15 @@ class Run:
         Raises:
             UsageError: Images of another shape, dtype or range, or `shifts` out of range.
         """
-        if type(shifts) is not int or not 0 <= shifts <= _MOST_SHIFTS:
-            raise UsageError(f"shifts is {shifts!r}; expected a whole number, 0 to {_MOST_SHIFTS}")
+        shifts = self.recipe.shifts if shifts is None else shifts
+        check_shifts(shifts)
         array = as_images(images)
-        moves = [*itertools.product(range(-shifts, shifts + 1), repeat=2)]
         rows = []
         for part in np.split(array, range(_BATCH, len(array), _BATCH)):
             pixels = torch.from_numpy(scale(part).copy()).unsqueeze(1)  # may be turned, read-only
             answers = [
-                logits_of(self.network, pixels.roll(move, (2, 3))).softmax(1) for move in moves
+                logits_of(self.network, pixels.roll(move, (2, 3))).softmax(1)
+                for move in moves(shifts)
             ]
             rows.append(torch.stack(answers).mean(0).numpy())
         return np.concatenate(rows)
@@ -90,7 +87,7 @@ class Run:
         self,
         data: Data | None = None,
         data_dir: str | os.PathLike[str] | None = None,
-        shifts: int = 0,
+        shifts: int | None = None,
     ) -> Report:
         """Scores the run on test images.
 

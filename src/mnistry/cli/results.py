@@ -43,12 +43,13 @@ def evaluate(
         ),
     ] = None,
     shifts: Annotated[
-        int,
+        int | None,
         typer.Option(
             metavar="N",
-            help="Read each image also moved by up to N pixels, 0 to 4, and take the mean.",
+            help="Read each image also moved by up to N pixels, 0 to 4, and take the mean; by "
+            "default as the run's recipe says.",
         ),
-    ] = 0,
+    ] = None,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:

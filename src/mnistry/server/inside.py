@@ -166,12 +166,12 @@ class _Layers:
         self._session = open_session(content + _as_outputs(self._outputs.values()), threads=1)
 
     def activations(self, image: UInt8s) -> tuple[Activations, ...]:
-        """What they make of an image, (28, 28) uint8."""
+        """What they make of an image, (28, 28) uint8; first as it is, if it is moved, too."""
         if not self._outputs:
             return ()
         found = self._session.run(list(self._outputs.values()), {"images": image[None]})
         return tuple(
-            Activations(name, values.reshape(*values.shape[1:], *(1,) * (4 - values.ndim)))
+            Activations(name, values[0].reshape(*values.shape[1:], *(1,) * (4 - values.ndim)))
             for name, values in zip(self._outputs, found, strict=True)
         )
 

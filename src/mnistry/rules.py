@@ -23,7 +23,7 @@ _RIM = 1  # pixels of pale ink at a line's side, which count as thickness
 _COMB = 5  # a side that parts the frames between two rules
 _WHOLE = 0.9  # of the image: a rule from edge to edge
 _TIMES = 2.5  # as long as things here are tall: no part of one
-_SQUARES = 4  # a rule of squared paper, which is as short only at the corners of what is turned
+_SQUARES = 5  # a rule of squared paper, which is as short only at the corners of what is turned
 _SIDE = 0.7  # of the same: a frame is about as large
 _ALIKE = 0.15  # of its size: another frame on the same page is as large
 _DOUBLE = 0.7  # of a stretch: two lines along each other
@@ -87,7 +87,7 @@ def find_rules(mask: UInt8s, ink: UInt8s) -> UInt8s:
     """Find the lines of ruled, squared and boxed paper.
 
     A line is straight, thin for its length, and reaches across the image, or is longer than the
-    things here are tall, or than four squares of squared paper; or it is a side of a rectangle. One
+    things here are tall, or than five squares of squared paper; or it is a side of a rectangle. One
     line in the middle of a rectangle is none, but a 1, if others as large have none.
 
     Args:

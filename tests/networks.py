@@ -86,7 +86,7 @@ NETWORKS: dict[str, Recipe] = {
     "own": OWN,
     "everything": EVERYTHING,
     "normalised": NORMALISED,
-    "members": dataclasses.replace(NORMALISED, members=2, shifts=1),
+    "members": dataclasses.replace(NORMALISED, members=2, test_shifts=1),
 }
 
 

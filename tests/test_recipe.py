@@ -117,13 +117,13 @@ def test_bad_values(values: dict[str, Any], words: str) -> None:
 
 def test_the_settings_of_a_training() -> None:
     given = {"rotate": "10", "cutout": 4, "averaging": "0.9", "schedule": "one-cycle", "units": "5"}
-    changed = PRESETS["vidhya-mlp"].with_settings(given | {"shifts": "2"})
+    changed = PRESETS["vidhya-mlp"].with_settings(given | {"test_shifts": "2"})
     assert changed.augment == Augment(rotate=10.0, cutout=4.0)
-    assert (changed.averaging, changed.schedule, changed.shifts) == (0.9, "one-cycle", 2)
+    assert (changed.averaging, changed.schedule, changed.test_shifts) == (0.9, "one-cycle", 2)
     assert changed.network == (Flatten(), Dense(5), Dense(5), SOFTMAX)
     assert EVERYTHING.with_settings({"rate": "0.3", "padding": "0,1"}).network[2].padding == 1  # type: ignore[index]
     bad = [("rotate", "181"), ("rotate", "ten"), ("averaging", "1"), ("rate", "1")]
-    for name, value in (*bad, ("shifts", "5"), ("shifts", "one"), ("shifts", "0.5")):
+    for name, value in (*bad, ("test_shifts", "5"), ("test_shifts", "one"), ("test_shifts", "0.5")):
         with pytest.raises(UsageError, match=name):
             EVERYTHING.with_settings({name: value})
 

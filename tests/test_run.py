@@ -546,7 +546,7 @@ def test_the_mean_over_shifts() -> None:
     np.testing.assert_allclose(run.predict(image, shifts=1), expected, rtol=1e-5, atol=1e-7)
     np.testing.assert_array_equal(run.predict(image, shifts=0), run.predict(image))
     assert run.evaluate(DATA, shifts=1).loss != run.evaluate(DATA).loss
-    run.recipe = replace(run.recipe, shifts=1)  # what it does where it is not told otherwise
+    run.recipe = replace(run.recipe, test_shifts=1)  # what it does where it is not told otherwise
     np.testing.assert_allclose(run.predict(image), expected, rtol=1e-5, atol=1e-7)
     assert run.evaluate(DATA).loss == run.evaluate(DATA, shifts=1).loss
     for shifts in (-1, 5, 1.0, True):

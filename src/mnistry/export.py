@@ -149,7 +149,7 @@ def _to_onnx(run: Run, notes: Mapping[str, str]) -> bytes:
     try:
         with _silenced():
             program: Any = torch.onnx.export(
-                _Inference(run.network, run.recipe.shifts).eval(),
+                _Inference(run.network, run.recipe.test_shifts).eval(),
                 (torch.zeros(2, 28, 28, dtype=torch.uint8),),
                 input_names=["images"],
                 output_names=["probabilities"],

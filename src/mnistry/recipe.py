@@ -108,9 +108,9 @@ class Recipe:
         averaging: The decay, each step, of an exponential moving average of the weights, which is
             what is validated and kept; 0 for none (Polyak and Juditsky, 1992).
         augment: How images are changed at random.
-        shifts: How an image is read once it is trained, 0..4: moved by up to so many pixels, too,
-            across and down, and the mean of all (2 shifts + 1)^2 answers is given: test-time
-            averaging.
+        test_shifts: How an image is read once it is trained, 0..4: moved by up to so many pixels,
+            too, across and down, and the mean of all (2 test_shifts + 1)^2 answers is given:
+            test-time averaging.
         labels: "sparse" (a digit each) or "one-hot" (ten numbers each). The arithmetic is the
             same; it says which form the tutorial shows.
         validation: What is scored after each epoch: "none", "split" (a tenth of the training set,
@@ -137,7 +137,7 @@ class Recipe:
     label_smoothing: float = 0.0
     averaging: float = 0.0
     augment: Augment = Augment()
-    shifts: int = 0
+    test_shifts: int = 0
     labels: Labels = "sparse"
     validation: Validation = "none"
     source: str = ""
@@ -168,7 +168,7 @@ class Recipe:
             found = getattr(self, name)
             if type(found) is not int or not 1 <= found < 10**9:
                 raise UsageError(f"{name} is {found!r}; expected a whole number of at least 1")
-        check_shifts(self.shifts)
+        check_shifts(self.test_shifts, "test_shifts")
         if not callable(self.network):
             describe_layers(self.network)
 
@@ -176,7 +176,7 @@ class Recipe:
         """What it has that no tutorial has, by field: members, decays, schedule, augment, ..."""
         plain = {f.name: f.default for f in fields(self)}
         values = {
-            n: getattr(self, n) for n in ("members", "schedule", *_SHARES, "augment", "shifts")
+            n: getattr(self, n) for n in ("members", "schedule", *_SHARES, "augment", "test_shifts")
         }
         return {name: value for name, value in values.items() if value != plain[name]}
 
@@ -211,7 +211,7 @@ class Recipe:
                 own[name] = _number(name, value)
             elif name == "schedule":
                 own[name] = value
-            elif name == "shifts":
+            elif name == "test_shifts":
                 own[name] = _whole(name, value)
             else:
                 of_layers[name] = value
@@ -235,7 +235,7 @@ class Recipe:
                 raise UsageError(
                     f"--set {name}: no hidden layer of {self.name} has it; "
                     f"expected one of {', '.join(known)}; or of the training's "
-                    f"{', '.join(sorted(('schedule', 'shifts', *_SHARES, *vars(Augment()))))}"
+                    f"{', '.join(sorted(('schedule', 'test_shifts', *_SHARES, *vars(Augment()))))}"
                 )
             for place, value in zip(places, _values(name, str(text), len(places)), strict=True):
                 hidden[place] = replace(hidden[place], **{name: value})  # type: ignore[arg-type]
@@ -310,14 +310,14 @@ def _whole(name: str, value: str | float) -> int:
         raise UsageError(f"--set {name}={value}: expected a whole number") from None
 
 
-def check_shifts(shifts: object) -> None:
+def check_shifts(shifts: object, name: str = "shifts") -> None:
     """Refuses what no image can be moved by.
 
     Raises:
         UsageError: It is no whole number from 0 to 4.
     """
     if type(shifts) is not int or not 0 <= shifts <= _MOST_SHIFTS:
-        raise UsageError(f"shifts is {shifts!r}; expected a whole number, 0 to {_MOST_SHIFTS}")
+        raise UsageError(f"{name} is {shifts!r}; expected a whole number, 0 to {_MOST_SHIFTS}")
 
 
 def _file_sha256(origin: str) -> str:
@@ -398,7 +398,7 @@ _BEST = replace(
     beta_2=0.99,
     epochs=20,
     augment=Augment(shift=2, rotate=12, scale=0.12, shear=0.12),
-    shifts=1,
+    test_shifts=1,
     source="Mnistry's own: the most accurate within half an hour",
     reported="test accuracy 99.72% ± 0.02 (5 seeds) after 153 s on two cores with bfloat16",
 )

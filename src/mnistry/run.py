@@ -62,7 +62,7 @@ class Run:
         Args:
             images: (28, 28), (784,), (n, 28, 28), (n, 784), (n, 1, 28, 28) or (n, 28, 28, 1);
                 uint8 0..255 or float 0..1; light ink on a dark ground, as MNIST's.
-            shifts: 0..4, as in `Recipe`; the recipe's own if left out.
+            shifts: 0..4, as `Recipe.test_shifts`, which it is if left out.
 
         Returns:
             (n, classes) float32; each row adds up to 1. One image gives one row.
@@ -70,7 +70,7 @@ class Run:
         Raises:
             UsageError: Images of another shape, dtype or range, or `shifts` out of range.
         """
-        shifts = self.recipe.shifts if shifts is None else shifts
+        shifts = self.recipe.test_shifts if shifts is None else shifts
         check_shifts(shifts)
         array = as_images(images)
         rows = []

@@ -28,7 +28,7 @@ from torch import Tensor, nn
 from mnistry.dataset import Data, as_splits
 from mnistry.errors import DependencyError, ModelError
 from mnistry.files import check_free, write_file
-from mnistry.model import moves
+from mnistry.model import probabilities_of
 from mnistry.network import open_session
 from mnistry.run import Run
 from mnistry.version import __version__
@@ -75,16 +75,12 @@ class _Inference(nn.Module):
 
     def __init__(self, network: nn.Module, shifts: int) -> None:
         super().__init__()
-        self.network, self.moves = network, moves(shifts)
+        self.network, self.shifts = network, shifts
 
     def forward(self, images: Tensor) -> Tensor:  # (n, 28, 28) uint8
         """Gives the probabilities, (n, classes) float32."""
         pixels = (images.float() / 255).unsqueeze(1)
-        if len(self.moves) > 1:
-            pixels = torch.cat([pixels.roll(move, (2, 3)) for move in self.moves])
-        logits: Tensor = self.network(pixels)
-        found = logits.float().softmax(1)
-        return found.view(len(self.moves), -1, found.shape[1]).mean(0)
+        return probabilities_of(self.network, pixels, self.shifts)
 
 
 def export_run(

@@ -211,8 +211,8 @@ def _even_paper(small: UInt8s) -> tuple[int, bool] | None:
     None where some of it is brighter or darker, or where something on it is not narrow, and may be
     a shadow or a desk: the paper has to be looked at place by place then.
     """
-    some = small[::2] if small.size > _MANY else small  # paper is alike from row to row
-    histogram = _histogram(some)
+    step = 2 if small.size > _MANY else 1  # paper is alike from row to row
+    histogram = _histogram(small[::step])
     is_dark = _is_negative(histogram)
     if is_dark:
         histogram, small = histogram[::-1], np.invert(small)
@@ -222,7 +222,7 @@ def _even_paper(small: UInt8s) -> tuple[int, bool] | None:
     (usual,) = _quantiles(off, 0.5)
     if _SIGMAS * 1.48 * usual > least:  # without what light does, which is wider
         grain = cv2.absdiff(small, cv2.blur(small, (5, 5))).astype(np.uint8, copy=False)
-        usual = min(usual, *_quantiles(_histogram(grain[::2]), 0.5))
+        usual = min(usual, *_quantiles(_histogram(grain[::step]), 0.5))
     faintest = max(least, _SIGMAS * 1.48 * usual)
     near = histogram[max(0, round(paper - faintest / 3)) : round(paper + faintest / 3) + 1].sum()
     ink = histogram[: max(0, round(paper - faintest))].sum()

@@ -101,11 +101,22 @@ class Ensemble(nn.Module):
         return logs.logsumexp(0) - math.log(len(self.members))
 
 
-def moves(shifts: int) -> list[tuple[int, int]]:
-    """By how many pixels down and across an image is moved for test-time averaging: 0, 0 first."""
-    steps = range(-shifts, shifts + 1)
-    others = [(down, across) for down in steps for across in steps if down or across]
-    return [(0, 0), *others]
+def probabilities_of(read: Callable[[Tensor], Tensor], images: Tensor, shifts: int) -> Tensor:
+    """The mean of what is read from images as they are, first, and moved: test-time averaging.
+
+    Args:
+        read: Gives logits (n, classes) for images.
+        images: (n, 1, 28, 28).
+        shifts: By how many pixels, at most, they are moved down and across; none for 0.
+
+    Returns:
+        (n, classes) float32.
+    """
+    steps = sorted(range(-shifts, shifts + 1), key=abs)
+    views = [images.roll((down, across), (2, 3)) for down in steps for across in steps]
+    found = read(torch.cat(views) if shifts else images).float().softmax(1)
+    mean: Tensor = found.unflatten(0, (len(views), images.shape[0])).mean(0)
+    return mean
 
 
 def build(recipe: Recipe, seed: int = 0) -> nn.Module:

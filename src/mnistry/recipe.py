@@ -212,7 +212,7 @@ class Recipe:
             elif name == "schedule":
                 own[name] = value
             elif name == "test_shifts":
-                own[name] = _whole(name, value)
+                own[name] = _number(name, value, int)
             else:
                 of_layers[name] = value
         if changed:
@@ -296,18 +296,12 @@ _MOST_SHIFTS = 4  # pixels: the margin around MNIST's digits, which are moved ro
 _SHARES = ("beta_1", "beta_2", "weight_decay", "label_smoothing", "averaging")
 
 
-def _number(name: str, value: str | float) -> float:
+def _number(name: str, value: str | float, kind: type[int] | type[float] = float) -> float:
     try:
-        return float(value)
+        return kind(value)
     except ValueError:
-        raise UsageError(f"--set {name}={value}: expected a number") from None
-
-
-def _whole(name: str, value: str | float) -> int:
-    try:
-        return int(value)
-    except ValueError:
-        raise UsageError(f"--set {name}={value}: expected a whole number") from None
+        whole = "whole " if kind is int else ""
+        raise UsageError(f"--set {name}={value}: expected a {whole}number") from None
 
 
 def check_shifts(shifts: object, name: str = "shifts") -> None:

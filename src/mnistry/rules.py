@@ -18,13 +18,13 @@ _BIT, _DOTS = 7, 50  # pixels of a dot, at most; so many of them may be dotted l
 _THIN = 25  # a rule is so many times as long as thick; no bar of a digit is, but a hair's
 _POST = 60  # the same for an upright one: a 1 has no bar that gives it away
 _FRAME = 8  # a side of a frame
+_COMB = 5  # a side that parts the frames between two rules
 _HAIR = 3  # pixels: a thinner rule has to be as long as one that is so thick
 _RIM = 1  # pixels of pale ink at a line's side, which count as thickness
-_COMB = 5  # a side that parts the frames between two rules
 _WHOLE = 0.9  # of the image: a rule from edge to edge
 _TIMES = 2.5  # as long as things here are tall: no part of one
-_SQUARES = 5  # a rule of squared paper, which is as short only at the corners of what is turned
 _SIDE = 0.7  # of the same: a frame is about as large
+_SQUARES = 5  # a rule of squared paper, which is as short only at the corners of what is turned
 _ALIKE = 0.15  # of its size: another frame on the same page is as large
 _DOUBLE = 0.7  # of a stretch: two lines along each other
 _SKEW = 0.1  # of a frame's angles: the tangent of what they lack of right ones
@@ -118,7 +118,9 @@ def find_rules(mask: UInt8s, ink: UInt8s) -> UInt8s:
             return level, upright
         square = min(_spacing(level), _spacing(upright))
         short = tuple(min(one, _SQUARES * square) for one in least)
-        return _lines_of(own, _SIDE * typical, short, hidden)
+        return (
+            (level, upright) if short == least else _lines_of(own, _SIDE * typical, short, hidden)
+        )
 
     for part in np.flatnonzero(np.maximum(stats[:, 2], stats[:, 3]) >= _SMALLEST).tolist():
         if part == 0:  # the ground

@@ -18,7 +18,7 @@ from mnistry.dataset import Data, DataSplits, as_splits, load_dataset
 from mnistry.draw import draw_curves
 from mnistry.errors import DataError, ModelError, UsageError
 from mnistry.evaluation import Report, evaluate
-from mnistry.model import build, logits_of, moves
+from mnistry.model import build, logits_of, probabilities_of
 from mnistry.prepare import as_images, scale
 from mnistry.recipe import Recipe, check_shifts
 
@@ -74,13 +74,11 @@ class Run:
         check_shifts(shifts)
         array = as_images(images)
         rows = []
-        for part in np.split(array, range(_BATCH, len(array), _BATCH)):
+        size = -(-_BATCH // (2 * shifts + 1) ** 2)
+        read = functools.partial(logits_of, self.network)
+        for part in np.split(array, range(size, len(array), size)):
             pixels = torch.from_numpy(scale(part).copy()).unsqueeze(1)  # may be turned, read-only
-            answers = [
-                logits_of(self.network, pixels.roll(move, (2, 3))).softmax(1)
-                for move in moves(shifts)
-            ]
-            rows.append(torch.stack(answers).mean(0).numpy())
+            rows.append(probabilities_of(read, pixels, shifts).numpy())
         return np.concatenate(rows)
 
     def evaluate(

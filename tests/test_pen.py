@@ -165,7 +165,7 @@ def test_more_than_memory_holds_is_refused_before_any_work(monkeypatch) -> None:
 def workers(
     started: list[subprocess.Popen[bytes]], monkeypatch: pytest.MonkeyPatch
 ) -> list[subprocess.Popen[bytes]]:
-    """Every set is written by three workers; those that were started."""
+    """Every set is written by two workers, too; those that were started."""
     monkeypatch.setattr("mnistry.pen.writing._WORTH", 1)
     monkeypatch.setattr("mnistry.pen.writing.cores", lambda: 3)
     return started
@@ -193,7 +193,7 @@ def test_workers_give_the_same_bits(
         np.testing.assert_array_equal(there.images, here.images)
         np.testing.assert_array_equal(there.labels, here.labels)
         np.testing.assert_array_equal(there.writers, here.writers)
-    assert len(workers) == (0 if trouble in ("no interpreter", "embedded") else 3)
+    assert len(workers) == (0 if trouble in ("no interpreter", "embedded") else 2)
     assert all(worker.returncode is not None for worker in workers)
 
 
@@ -203,7 +203,7 @@ def test_workers_end_when_writing_is_broken_off(workers: list[subprocess.Popen[b
 
     with pytest.raises(KeyboardInterrupt):
         write(PenSet(train=50_000, test=1_000), stop)
-    assert len(workers) == 3
+    assert len(workers) == 2
     assert all(worker.returncode is not None for worker in workers)
 
 

@@ -32,10 +32,16 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 def workers(
     started: list[subprocess.Popen[bytes]], monkeypatch: pytest.MonkeyPatch
 ) -> list[subprocess.Popen[bytes]]:
-    """However few files there are, three workers read them; those that were started."""
+    """However few files there are, two workers read some of them; those that were started."""
     monkeypatch.setattr("mnistry.reading._WORTH", 0)
     monkeypatch.setattr("mnistry.reading.cores", lambda: 3)
     return started
+
+
+@pytest.fixture
+def all_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    """This process leaves everything to the workers."""
+    monkeypatch.setattr("mnistry.workers._Work.next_for", lambda *_: None)
 
 
 def plain(found: Reading | DataError) -> Any:
@@ -53,41 +59,42 @@ def test_workers_read_the_same(
     single: bool,
     files: list[Path],
     workers: list[subprocess.Popen[bytes]],
-    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
 ) -> None:
     reader = Reader(min_confidence=0.9, threads=1)
     alone = [plain(found) for found in reader.read_many(files, single=single)]
     if trouble == "none":
-        monkeypatch.setattr(reader, "read_many", None)  # so that this process cannot
+        request.getfixturevalue("all_there")
     found = []
     for each in read_files(reader, files, single=single):
         if trouble == "killed" and not found:
             workers[1].kill()
         found.append(plain(each))
     assert found == alone
-    assert len(workers) == (0 if trouble in ("no interpreter", "embedded") else 3)
+    assert len(workers) == (0 if trouble in ("no interpreter", "embedded") else 2)
     assert all(worker.returncode is not None for worker in workers)
 
 
 def test_workers_read_with_the_same_file(
     files: list[Path],
     workers: list[subprocess.Popen[bytes]],
+    all_there: None,
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     reader = Reader(write_onnx(tmp_path / "own.onnx"), threads=1)
-    monkeypatch.setattr(reader, "read_many", None)
     readings = list(read_files(reader, files, single=True))
     labels = {d.label for r in readings if isinstance(r, Reading) for d in r.digits}
     assert labels == {0, None}
-    assert len(workers) == 3
+    assert len(workers) == 2
 
 
 def test_names_of_every_kind(
-    workers: list[subprocess.Popen[bytes]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    workers: list[subprocess.Popen[bytes]],
+    all_there: None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     reader = Reader(threads=1)
-    monkeypatch.setattr(reader, "read_many", None)
     names = ["a\0b.png", "\udcff.png", "ö\n.png", "", "d.png"]
     monkeypatch.chdir(tmp_path)
     Image.fromarray(write_sheet(["3"], seed=1).image).save("d.png")
@@ -120,5 +127,5 @@ def test_workers_end_when_nobody_listens(
     readings = read_files(Reader(threads=1), files)
     next(readings)
     readings.close()
-    assert len(workers) == 3
+    assert len(workers) == 2
     assert all(worker.returncode is not None for worker in workers)

@@ -1,20 +1,33 @@
-"""Tests of mnistry.workers: processes that are given work, answer, and end."""
+"""Tests of mnistry.workers: parts of work, done here and by processes that end with it."""
 
 import os
+import subprocess
 import sys
+import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 import pytest
 
-from mnistry.workers import cores, workers
+from mnistry.workers import cores, share
 
 WORKER = """
-import os, sys, time
-given = sys.stdin.buffer.read()
-print(os.getpid(), sys.argv[1:], len(given), os.environ["OMP_NUM_THREADS"], flush=True)
-time.sleep(60)
+import os
+from mnistry.workers import answer
+
+def work(given):
+    last = int(given.split()[0])
+    def tell(number):
+        if number == last:
+            os._exit(1)
+        return f"{number} there {given} {os.environ['OMP_NUM_THREADS']}\\n".encode()
+    return tell
+
+answer(work)
 """
+NEVER = "-1 ö"  # the part at which a worker ends, and more
 
 
 @pytest.fixture
@@ -24,53 +37,133 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     return "a_worker"
 
 
-def is_there(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    return True
+def line(stream: IO[bytes], number: int) -> str | None:
+    return stream.readline().decode() or None
 
 
-def test_each_gets_its_number_and_what_is_given(module: str) -> None:
-    with workers(module, ["a", "b c"], 3, given=bytes(300_000)) as streams:
-        said = [stream.readline().decode().split(" ", 1) for stream in streams]
-        assert [text for _, text in said] == [
-            f"['a', 'b c', '{number}', '3'] 300000 1\n" for number in range(3)
-        ]
-        assert all(is_there(int(process)) for process, _ in said)
-    start = time.monotonic()
-    assert not any(is_there(int(process)) for process, _ in said)
-    assert time.monotonic() - start < 5
+def told(number: int, given: str = NEVER) -> str:
+    return f"{number} there {given} 1\n"
 
 
-def test_they_end_with_an_error(module: str) -> None:
-    process = 0
-    with pytest.raises(KeyError), workers(module, [], 2) as streams:  # noqa: PT012
-        process = int(streams[0].readline().split()[0])
-        raise KeyError
-    assert process
-    assert not is_there(process)
+def slowly(number: int) -> str:
+    time.sleep(0.02)
+    return f"{number} here"
 
 
-def test_one_is_none(module: str) -> None:
-    for count in (0, 1):
-        with workers(module, [], count) as streams:
-            assert streams == []
+@pytest.fixture
+def processes(started: list[subprocess.Popen[bytes]]) -> Iterator[list[subprocess.Popen[bytes]]]:
+    """What was started; when all is over nothing of it is left."""
+    threads = threading.active_count()
+    yield started
+    assert all(process.returncode is not None for process in started)
+    assert threading.active_count() == threads
 
 
-@pytest.mark.parametrize("program", ["/nowhere/python", None])
-def test_without_an_interpreter_there_are_none(
-    program: str | None, module: str, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("workers", [1, 3])
+def test_this_process_and_workers_take_turns(
+    workers: int, module: str, processes: list[subprocess.Popen[bytes]]
+) -> None:
+    found = list(share(200, slowly, workers, module, NEVER, line))
+    there = [number for number, text in enumerate(found) if "there" in text]
+    assert found == [told(number) if number in there else f"{number} here" for number in range(200)]
+    assert 20 < len(there) < 198
+    assert len(processes) == workers
+
+
+def test_without_workers_parts_are_done_when_they_are_wanted(
+    processes: list[subprocess.Popen[bytes]],
+) -> None:
+    done: list[int] = []
+
+    def do(number: int) -> int:
+        done.append(number)
+        return number
+
+    found = share(5, do, 0, "", "", lambda *_: None)
+    assert not done
+    assert next(found) == 0
+    assert done == [0]
+    assert list(found) == [1, 2, 3, 4]
+    assert not processes
+
+
+def test_what_a_worker_leaves_is_done_here(
+    module: str, processes: list[subprocess.Popen[bytes]]
+) -> None:
+    """It ends at a part in the middle, which it was asked for, or was not."""
+    for last in range(40, 44):
+        found = list(share(80, slowly, 1, module, f"{last} {NEVER}", line))
+        assert [int(text.split()[0]) for text in found] == list(range(80))
+        assert "here" in found[last]
+
+
+@pytest.mark.parametrize("program", ["/nowhere/python", None, "/bin/false"])
+def test_without_an_interpreter_all_is_done_here(
+    program: str | None,
+    module: str,
+    processes: list[subprocess.Popen[bytes]],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(sys, "executable", program)
-    with workers(module, [], 2) as streams:
-        assert streams == []
+    found = list(share(20, slowly, 2, module, NEVER * 100_000, line))
+    assert found == [f"{number} here" for number in range(20)]
+    assert len(processes) == (2 if program == "/bin/false" else 0)
 
 
-def test_one_that_ends_at_once_says_nothing() -> None:
-    with workers("no_such_module", [], 2, given=bytes(300_000)) as streams:
-        assert [stream.read() for stream in streams] == [b"", b""]
+def test_what_is_no_module_does_nothing(processes: list[subprocess.Popen[bytes]]) -> None:
+    found = list(share(20, slowly, 2, "no_such_module", NEVER, line))
+    assert found == [f"{number} here" for number in range(20)]
+    assert len(processes) == 2
+
+
+def test_what_cannot_be_read_is_done_here(
+    module: str, processes: list[subprocess.Popen[bytes]]
+) -> None:
+    def received(stream: IO[bytes], number: int) -> str | None:
+        stream.readline()
+        raise ValueError(number)
+
+    found = list(share(100, slowly, 1, module, NEVER, received))
+    assert found == [f"{number} here" for number in range(100)]
+
+
+def test_workers_end_with_an_error(module: str, processes: list[subprocess.Popen[bytes]]) -> None:
+    def fail(number: int) -> str:
+        raise KeyError(number)
+
+    with pytest.raises(KeyError):
+        list(share(500, fail, 2, module, NEVER, line))
+    assert len(processes) == 2
+
+
+def test_workers_end_when_nobody_listens(
+    module: str, processes: list[subprocess.Popen[bytes]]
+) -> None:
+    found = share(10_000, slowly, 2, module, NEVER, line)
+    for _ in range(50):
+        next(found)
+    assert all(process.poll() is None for process in processes)
+    found.close()
+    assert len(processes) == 2
+
+
+def test_they_do_not_run_far_ahead(module: str, processes: list[subprocess.Popen[bytes]]) -> None:
+    received = []
+
+    def count(stream: IO[bytes], number: int) -> str | None:
+        received.append(number)
+        return line(stream, number)
+
+    found = share(1000, slowly, 2, module, NEVER, count)
+    while not received:
+        wanted = int(next(found).split()[0])
+    time.sleep(0.5)
+    assert max(received) < wanted + 64
+    before = len(received)
+    assert [int(next(found).split()[0]) for _ in range(10)] == list(range(wanted + 1, wanted + 11))
+    time.sleep(0.2)
+    assert before < len(received) <= wanted + 10 + 64
+    found.close()
 
 
 def test_cores() -> None:

@@ -170,16 +170,15 @@ def _seekable(stream: BinaryIO, name: str) -> BinaryIO:
 
 def _read_stream(stream: BinaryIO, name: str, max_pages: int) -> Iterator[NDArray[np.uint8]]:
     start = stream.read(1024)
+    if png.may_be_plain(start, MAX_PIXELS):
+        plain = png.decode_plain(start + stream.read())
+        if plain is not None:
+            yield plain
+            return
     stream.seek(0)
     if b"%PDF-" in start:
         yield from draw_pages(stream, name, max_pages)
         return
-    if png.may_be_plain(start, MAX_PIXELS):
-        plain = png.decode_plain(stream.read())
-        if plain is not None:
-            yield plain
-            return
-        stream.seek(0)
     yield from _read_frames(stream, name, start, max_pages)
 
 

@@ -1,31 +1,30 @@
 """Reads many files, on all cores.
 
-As a program, `python -m mnistry.reading MODEL SINGLE CHUNK NUMBER OF`, it is one of the processes
-that do so: of the files whose names are a JSON list on its standard input, it reads the chunks
-NUMBER, NUMBER + OF, ... of CHUNK files each; and writes what it reads to its standard output, for
-each file a line of JSON and its digits.
+As a program it is one of the processes that do so. It is given the reader's model, whether each
+file shows one digit, and chunks of files' names, and tells what it reads: for each file of a chunk
+a line of JSON, and its digits.
 """
 
 import json
 import os
-import signal
-import sys
-from collections.abc import Generator, Sequence
-from contextlib import suppress
-from typing import IO, TYPE_CHECKING, Any
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager, nullcontext, suppress
+from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 from mnistry.errors import DataError
 from mnistry.network import OnnxNetwork
 from mnistry.reader import Digit, Reader, Reading
-from mnistry.workers import cores, workers
+from mnistry.workers import answer, cores, share
 
 if TYPE_CHECKING:
     from mnistry.picture import Picture
 
+T = TypeVar("T")
+
 _CHUNK = 32  # files at most
-_CHUNKS_EACH = 8  # of a worker, if there are enough files
+_CHUNKS_EACH = 8  # of a process, if there are enough files
 _SECONDS, _PER_BYTE = 0.001, 2.5e-7  # that a file takes, and each of its bytes: about
 _WORTH = 1.0  # seconds: what takes less is read before a worker would have started
 _DIGIT = np.dtype(
@@ -52,19 +51,37 @@ def read_files(
     Raises:
         UsageError, DependencyError: As `Reader.read`.
     """
-    network, count = reader.network, 0
+    network, workers, model = reader.network, 0, None
     names = [os.fspath(name) for name in sources if isinstance(name, str | os.PathLike)]
     if isinstance(network, OnnxNetwork) and len(names) == len(sources) and _takes(names) > _WORTH:
-        count = min(cores(), len(names))
-    size = max(1, min(_CHUNK, len(sources) // (_CHUNKS_EACH * count))) if count else _CHUNK
-    model = network.path or "" if isinstance(network, OnnxNetwork) else ""
-    arguments, given = [model, str(int(single)), str(size)], json.dumps(names).encode()
-    with workers("mnistry.reading", arguments, count, given) as streams:
-        for number, chunk in enumerate(_chunks(sources, size)):
-            found: Sequence[Reading | DataError] = []
-            if streams:
-                found = _received(streams[number % len(streams)], len(chunk), reader)
-            yield from found or reader.read_many(chunk, single=single)
+        workers, model = min(cores(), len(names)) - 1, network.path
+    each = len(sources) // (_CHUNKS_EACH * (workers + 1)) if workers else _CHUNK
+    size = max(1, min(_CHUNK, each))
+    given = json.dumps([model, single, size, names]) if workers else ""
+    parts = -(-len(sources) // size)
+
+    def read(number: int) -> list[Reading | DataError]:
+        with _one_thread() if workers else nullcontext():
+            return list(reader.read_many(_chunk(sources, size, number), single=single))
+
+    def received(stream: IO[bytes], number: int) -> list[Reading | DataError] | None:
+        return _received(stream, len(_chunk(sources, size, number)), reader)
+
+    for found in share(parts, read, workers, "mnistry.reading", given, received):
+        yield from found
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Within it OpenCV keeps to one core: sharing out small images takes longer than it gains."""
+    import cv2
+
+    usual = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(usual)
 
 
 def _takes(names: Sequence[str]) -> float:
@@ -76,24 +93,24 @@ def _takes(names: Sequence[str]) -> float:
     return _SECONDS * len(names) + _PER_BYTE * size
 
 
-def _chunks(sources: Sequence[Any], size: int) -> list[Sequence[Any]]:
-    return [sources[start : start + size] for start in range(0, len(sources), size)]
+def _chunk(sources: Sequence[T], size: int, number: int) -> Sequence[T]:
+    return sources[number * size : (number + 1) * size]
 
 
-def _received(stream: IO[bytes], count: int, reader: Reader) -> list[Reading | DataError]:
-    """What a process read from so many files; nothing if it has ended."""
+def _received(stream: IO[bytes], count: int, reader: Reader) -> list[Reading | DataError] | None:
+    """What a worker read from so many files; None if it has ended."""
     found: list[Reading | DataError] = []
     for _ in range(count):
         line = stream.readline()
         if not line.endswith(b"\n"):
-            return []
+            return None
         said = json.loads(line)
         if isinstance(said, str):
             found.append(DataError(said))
             continue
         data = stream.read(said * _DIGIT.itemsize)
         if len(data) < said * _DIGIT.itemsize:
-            return []
+            return None
         digits = np.frombuffer(bytearray(data), _DIGIT)
         found.append(Reading(tuple(_digit(row, reader.min_confidence) for row in digits)))
     return found
@@ -112,19 +129,18 @@ def _sent(found: Reading | DataError) -> bytes:
     return b"%d\n" % len(rows) + np.array(rows, _DIGIT).tobytes()
 
 
-def main() -> None:
-    """Reads until all is read, or nobody listens."""
+def _worker(given: str) -> Callable[[int], bytes]:
     import cv2
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever started it ends it
     cv2.setNumThreads(1)
-    model, single, size, number, count = sys.argv[1:]
-    reader = Reader(model or None, threads=1)
-    for chunk in _chunks(json.load(sys.stdin.buffer), int(size))[int(number) :: int(count)]:
-        said = [_sent(found) for found in reader.read_many(chunk, single=single == "1")]
-        sys.stdout.buffer.write(b"".join(said))
-        sys.stdout.buffer.flush()
+    model, single, size, names = json.loads(given)
+    reader = Reader(model, threads=1)
+
+    def tell(number: int) -> bytes:
+        return b"".join(map(_sent, reader.read_many(_chunk(names, size, number), single=single)))
+
+    return tell
 
 
 if __name__ == "__main__":
-    main()
+    answer(_worker)

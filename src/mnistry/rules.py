@@ -132,7 +132,7 @@ def find_rules(mask: UInt8s, ink: UInt8s) -> UInt8s:
             others.append(part)
     frames = [part for part, level, upright in ruled if level and upright]
     undivided = [part for part, level, upright in ruled if level and len(upright) == 2]
-    for part in others:
+    for part in others if frames else ():
         if _is_like(stats[part, 2:4], stats[frames, 2:4]):  # it is hidden by what is on its lines
             level, upright = look(part, hidden=True)
             if level and upright:

@@ -1,16 +1,25 @@
 """Processes of this program's own: to share out work, one for each core, or to be ended.
 
-Threads gain nothing where the work is many small calls, which hold the interpreter's lock. A worker
-is a module that is run with its number and how many there are; it says what it did on its standard
-output. Where none can be started, or one ends early, this process does the work itself.
+Threads gain nothing where the work is many small calls, which hold the interpreter's lock. So work
+is cut into parts, and this process does some of them itself while workers, which are modules that
+call `answer`, do others. Where none can be started, or one ends early, this process does what is
+left.
 """
 
 import os
+import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+import threading
+from collections import deque
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from typing import IO
+from typing import IO, Generic, TypeVar
+
+_ASKED = 2  # parts that a worker is asked for: with one, it would wait for the next
+_AHEAD = 64  # parts that are done before they are wanted, at most
+
+T = TypeVar("T")
 
 
 def cores() -> int:
@@ -46,47 +55,152 @@ def start(
     )
 
 
-@contextmanager
-def workers(
-    module: str, arguments: Sequence[str], count: int, given: bytes = b""
-) -> Iterator[list[IO[bytes]]]:
-    """Start workers; they are ended when the context is left.
+def share(
+    parts: int,
+    do: Callable[[int], T],
+    workers: int,
+    module: str,
+    given: str,
+    received: Callable[[IO[bytes], int], T | None],
+) -> Generator[T]:
+    """Do all parts of some work, this process and workers each one after the other.
 
     Args:
-        module: Run as `python -m module ARGUMENTS NUMBER COUNT`.
-        arguments: What comes before its number, from 0, and their count.
-        count: How many; none where that is 1.
-        given: What each gets on its standard input. It has to read it all before it says anything.
+        parts: How many there are.
+        do: Does one, by its number from 0.
+        workers: How many processes there are to be beside this one; they are ended at the end.
+        module: Run as `python -m module`, to call `answer`.
+        given: A line of text, for what it makes of it.
+        received: Reads what a worker says of a part; None if it has ended.
 
     Yields:
-        What each says, a stream; none where they cannot be started.
+        What comes of each part, in their order.
     """
+    work: _Work[T] = _Work(parts)
     with ExitStack() as stack:
-        streams: list[IO[bytes]] = []
         with suppress(OSError):
-            started = [
-                stack.enter_context(_worker(module, [*arguments, str(number), str(count)]))
-                for number in range(count if count > 1 else 0)
-            ]
-            streams = [_output(process, given) for process in started]
-        yield streams
+            for _ in range(workers):
+                stack.enter_context(_worker(module, given, work, received))
+        for number in range(parts):
+            while (own := work.next_for(number)) is not None:
+                work.put(own, do(own))
+            done = work.get(number)
+            yield do(number) if done is None else done
+
+
+def answer(work: Callable[[str], Callable[[int], bytes]]) -> None:
+    """Be a worker, until nothing is asked for any more.
+
+    Args:
+        work: Takes what is given; gives what tells of a part.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever started it ends it
+    tell = work(sys.stdin.readline().rstrip("\n"))
+    for number in iter(sys.stdin.readline, ""):
+        sys.stdout.buffer.write(tell(int(number)))
+        sys.stdout.buffer.flush()
+
+
+class _Work(Generic[T]):
+    """Which parts are to be done, and what came of those that are."""
+
+    def __init__(self, parts: int) -> None:
+        self._parts, self._next, self._wanted = parts, 0, 0
+        self._done: dict[int, T | None] = {}
+        self._changed = threading.Condition()
+
+    def next_for(self, wanted: int) -> int | None:
+        """A part to be done meanwhile, if there is any, until one that is wanted is done."""
+        with self._changed:
+            self._wanted = wanted
+            self._changed.notify_all()
+            return None if wanted in self._done else self._taken()
+
+    def next(self, *, wait: bool) -> int | None:
+        """A part to be done, if there is any: now, or ever."""
+        with self._changed:
+            if wait:
+                self._changed.wait_for(lambda: self._next < self._limit or not self._are_left)
+            return self._taken()
+
+    def put(self, number: int, result: T | None) -> None:
+        """A part is done, or, for None, was not."""
+        with self._changed:
+            self._done[number] = result
+            self._changed.notify_all()
+
+    def get(self, number: int) -> T | None:
+        """What came of a part, once it is done."""
+        with self._changed:
+            self._changed.wait_for(lambda: number in self._done)
+            return self._done.pop(number)
+
+    def end(self) -> None:
+        """No more is wanted."""
+        with self._changed:
+            self._parts = 0
+            self._changed.notify_all()
+
+    @property
+    def _limit(self) -> int:
+        return min(self._parts, self._wanted + _AHEAD)
+
+    @property
+    def _are_left(self) -> bool:
+        return self._next < self._parts
+
+    def _taken(self) -> int | None:
+        if self._next >= self._limit:
+            return None
+        self._next += 1
+        return self._next - 1
 
 
 @contextmanager
-def _worker(module: str, arguments: Sequence[str]) -> Iterator[subprocess.Popen[bytes]]:
+def _worker(
+    module: str, given: str, work: _Work[T], received: Callable[[IO[bytes], int], T | None]
+) -> Iterator[None]:
+    """A worker, and a thread that asks it for parts."""
     one_core = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-    with start(module, arguments, one_core) as process:
+    with start(module, [], one_core) as process:
+        asking = threading.Thread(target=_ask, args=(process, given, work, received))
+        asking.start()
         try:
-            yield process
+            yield
         finally:
+            work.end()
             process.kill()
+            asking.join()
 
 
-def _output(process: subprocess.Popen[bytes], given: bytes) -> IO[bytes]:
+def _ask(
+    process: subprocess.Popen[bytes],
+    given: str,
+    work: _Work[T],
+    received: Callable[[IO[bytes], int], T | None],
+) -> None:
     assert process.stdin is not None
     assert process.stdout is not None
-    with suppress(BrokenPipeError):  # it has ended
-        process.stdin.write(given)
-    with suppress(BrokenPipeError):
-        process.stdin.close()
-    return process.stdout
+    asked: deque[int] = deque()
+    try:
+        with suppress(OSError, ValueError):  # it has ended, or says nothing that can be read
+            process.stdin.write(given.encode() + b"\n")
+            while True:
+                while len(asked) < _ASKED:
+                    number = work.next(wait=not asked)
+                    if number is None:
+                        break
+                    asked.append(number)
+                    process.stdin.write(b"%d\n" % number)
+                if not asked:
+                    return
+                process.stdin.flush()
+                found = received(process.stdout, asked[0])
+                if found is None:
+                    return
+                work.put(asked.popleft(), found)
+    finally:
+        for number in asked:
+            work.put(number, None)
+        with suppress(OSError):
+            process.stdin.close()

@@ -1,27 +1,21 @@
-"""One of the processes that write a set: python -m mnistry.pen.worker WHAT SETTINGS NUMBER OF.
+"""One of the processes that write a set: it is given what and its settings, and tells images."""
 
-It writes the chunks NUMBER, NUMBER + OF, ... of the set, their images to the standard output.
-"""
-
-import signal
-import sys
+from collections.abc import Callable
 from typing import cast
 
 import cv2
 
 from mnistry.pen.settings import PenSet, What
 from mnistry.pen.writing import plan
+from mnistry.workers import answer
 
 
-def main() -> None:
-    """Writes until all is written, or nobody reads it."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever started it ends it
+def _write(given: str) -> Callable[[int], bytes]:
     cv2.setNumThreads(1)
-    what, settings, number, count = sys.argv[1:]
-    for chunk in plan(PenSet.parse(settings), cast(What, what))[int(number) :: int(count)]:
-        sys.stdout.buffer.write(chunk.write().tobytes())
-        sys.stdout.buffer.flush()
+    what, _, settings = given.partition(" ")
+    chunks = plan(PenSet.parse(settings), cast(What, what))
+    return lambda number: chunks[number].write().tobytes()
 
 
 if __name__ == "__main__":
-    main()
+    answer(_write)

@@ -1,12 +1,13 @@
 """Writes a set: its writers in chunks, each chunk from random numbers of its own.
 
-So it does not matter who writes which chunk, and when: worker processes do, one for each core.
+So it does not matter who writes which chunk, and when: this process, or workers beside it.
 """
 
 import os
 from collections.abc import Callable, Generator
 from contextlib import closing
 from dataclasses import dataclass
+from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +19,7 @@ from mnistry.pen.ink import ink
 from mnistry.pen.letterforms import LETTERFORMS, OTHERS
 from mnistry.pen.others import write_others
 from mnistry.pen.settings import CLASSES, PenSet, What
-from mnistry.workers import cores, workers
+from mnistry.workers import cores, share
 
 _CHUNK = 200  # writers
 _PART = 7_000  # images of them
@@ -145,14 +146,16 @@ def _rng(seed: int, *place: int) -> np.random.Generator:
 
 
 def _write_all(settings: PenSet, what: What, chunks: list[Chunk]) -> Generator[NDArray[np.uint8]]:
-    """Each chunk's images, in order; what a worker does not deliver, this process writes."""
+    """Each chunk's images, in order."""
+
+    def received(stream: IO[bytes], number: int) -> NDArray[np.uint8] | None:
+        size = len(chunks[number].labels) * SIZE * SIZE
+        data = stream.read(size)
+        return np.frombuffer(data, np.uint8).reshape(-1, SIZE, SIZE) if len(data) == size else None
+
     is_much = settings.train + settings.test >= _WORTH
-    count = min(cores(), len(chunks)) if is_much else 0
-    with workers("mnistry.pen.worker", [what, str(settings)], count) as streams:
-        for number, chunk in enumerate(chunks):
-            size = len(chunk.labels) * SIZE * SIZE
-            data = streams[number % count].read(size) if streams else b""
-            if len(data) == size:
-                yield np.frombuffer(data, np.uint8).reshape(-1, SIZE, SIZE)
-            else:
-                yield chunk.write()
+    workers = min(cores(), len(chunks)) - 1 if is_much else 0
+    given = f"{what} {settings}"
+    return share(
+        len(chunks), lambda n: chunks[n].write(), workers, "mnistry.pen.worker", given, received
+    )

@@ -37,6 +37,7 @@ import mnistry
 import tutorials
 from measure import measure
 from mnistry.dataset import DataSplits
+from mnistry.files import write_file
 from mnistry.layers import describe_layers
 from mnistry.metrics import mean_interval
 from mnistry.recipe import PRESETS, Precision, Recipe
@@ -72,15 +73,16 @@ def main() -> int:
     add("--python-peers", default=sys.executable, help="the interpreter that has TensorFlow")
     add("--threads", type=tutorials.positive, default=machine.cores(), help="and cores [all]")
     add("--precision", default="auto", choices=get_args(Precision), help="[%(default)s]")
+    add("--data", default="mnist", help="another data set: its name or path [%(default)s]")
     add("--data-dir", help="MNIST's IDX files, gzipped or not [MNISTRY_DATA]")
     add("--out", type=Path, default=Path("runs/records"), help="[%(default)s]")
     options = parser.parse_args()
     data_dir = options.data_dir or os.environ.get("MNISTRY_DATA")
-    if data_dir is None:
+    options.data_dir = Path(data_dir).absolute() if data_dir else None
+    if options.data_dir is None and (options.data == "mnist" or options.peers):
         parser.error("name the folder of MNIST's IDX files: --data-dir, or MNISTRY_DATA")
-    options.data_dir = Path(data_dir).absolute()
     machine.keep_to(options.threads)
-    data = mnistry.load_dataset("mnist", options.data_dir)
+    data = mnistry.load_dataset(options.data, options.data_dir)
     rows, fastest = [], None
     for preset in options.presets:
         count = options.seeds or SEEDS[preset]
@@ -122,7 +124,8 @@ def train(preset: str, seed: int, options: argparse.Namespace, data: DataSplits)
         wanted = replace(PRESETS[preset], source="", reported="")
         recipe = replace(Recipe.from_dict(found["recipe"]), source="", reported="")
         here = (machine.cpu_model(), torch.__version__, options.threads)
-        if (recipe, made, how) != (wanted, here, ("cpu", precision)):
+        is_same = found["data"]["sha256"] == data.sha256
+        if not is_same or (recipe, made, how) != (wanted, here, ("cpu", precision)):
             sys.exit(f"{folder}: was trained in another way; delete it, or name another --out")
     known = note.exists()
     if not known:
@@ -130,7 +133,8 @@ def train(preset: str, seed: int, options: argparse.Namespace, data: DataSplits)
         asked = ["--resume", str(folder)]
         if not started:
             asked = [preset, "--seed", str(seed), "--out", str(folder)]
-            asked += ["--data-dir", str(options.data_dir), "--threads", str(options.threads)]
+            asked += ["--data", options.data, "--threads", str(options.threads)]
+            asked += ["--data-dir", str(options.data_dir)] if options.data_dir else []
             asked += ["--device", "cpu", "--precision", options.precision]
         if not (folder / WEIGHTS).exists():
             command = [sys.executable, "-m", "mnistry", "train", *asked, "--quiet"]
@@ -146,7 +150,7 @@ def train(preset: str, seed: int, options: argparse.Namespace, data: DataSplits)
             disturbed=not whole or ended.others_cores > QUIET,
             precision=run.config["precision"],
         )
-        note.write_text(json.dumps(asdict(record)))
+        write_file(note, json.dumps(asdict(record)).encode())
     record = Record(**json.loads(note.read_text()))
     if options.precision != "auto" and record.precision != options.precision:
         sys.exit(f"{folder}: was trained in {record.precision}; delete it, or name another --out")

@@ -1,9 +1,11 @@
 """Tests of mnistry.augment: each image of a batch changed by itself, and no further than asked."""
 
+import dataclasses
+
 import pytest
 import torch
 
-from mnistry.augment import augment
+from mnistry.augment import _spline, augment, can_be_recorded
 from mnistry.recipe import Augment
 
 
@@ -57,6 +59,26 @@ def test_a_shift_is_by_whole_pixels_up_to_what_was_asked(images: torch.Tensor) -
     found = {image.numpy().tobytes() for image in augment(images.repeat(20, 1, 1, 1), Augment(2))}
     moves = [(down, right) for down in range(-2, 3) for right in range(-2, 3)]
     assert found == {images[0].roll(move, (1, 2)).numpy().tobytes() for move in moves}
+
+
+def test_a_shift_by_parts_of_a_pixel(images: torch.Tensor) -> None:
+    torch.manual_seed(0)
+    for by in (0.5, 1.5):
+        moved, _ = spread(augment(images, Augment(shift=by)))
+        assert moved == pytest.approx(by / 3**0.5, rel=0.25)  # the deviation of uniform moves
+
+
+def test_what_can_be_recorded_on_a_gpu(images: torch.Tensor) -> None:
+    """Nothing that is drawn or looked up on the CPU at each step."""
+    assert can_be_recorded(Augment())
+    how = dataclasses.replace(ALL, coarse=0, threshold=0)
+    assert can_be_recorded(how)
+    for name in ("coarse", "threshold"):
+        assert not can_be_recorded(Augment(**{name: getattr(ALL, name)}))
+    augment(images, how)
+    known = _spline.cache_info().misses
+    augment(images, how)
+    assert _spline.cache_info().misses == known
 
 
 def spread(images: torch.Tensor) -> tuple[float, float]:

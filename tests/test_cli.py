@@ -341,6 +341,12 @@ def test_train_evaluate_predict(place: Path, mnistry: Mnistry):
     code, shifted, _ = mnistry("evaluate", "runs/vidhya-mlp-1", "--shifts", 1)
     assert code == 0
     assert re.search(r"loss +[\d.]+", shifted)[0] != re.search(r"loss +[\d.]+", out)[0]
+    assert "read wrong; each read 9 times, moved about\n" in shifted
+    assert "moved about" not in out
+    assert (
+        json.loads(mnistry("evaluate", "runs/vidhya-mlp-1", "--shifts", 1, "--json")[1])["shifts"]
+        == 1
+    )
     assert mnistry("evaluate", "runs/vidhya-mlp-1", "--shifts", 5)[0] == 2
 
 

@@ -58,6 +58,7 @@ def test_the_figures_as_json(report: Report) -> None:
     assert record == {
         "data": "five images",
         "images": 5,
+        "shifts": 0,
         "loss": report.loss,
         "accuracy": 0.6,
         "accuracy_interval_95": list(report.interval),

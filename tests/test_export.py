@@ -102,6 +102,7 @@ def test_the_metadata(name: str, runs, exports) -> None:
         "mnistry_version": mnistry.__version__,
         "recipe": runs[name].recipe.name,
         "members": "2" if name == "members" else "1",
+        "test_shifts": "1" if name == "members" else "0",
         "seed": "4",
         "data": "é?" if name == "own" else "digits",  # a file's name need not be Unicode
         "data_sha256": runs[name].config["data"]["sha256"],

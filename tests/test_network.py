@@ -52,6 +52,17 @@ def test_the_notes_of_a_file(tmp_path: Path) -> None:
     assert digit.label is None
 
 
+@pytest.mark.parametrize("shifts", ["0", "1", "4"])
+def test_a_network_that_moves_images_is_given_fewer(shifts: str, tmp_path: Path) -> None:
+    notes = {"classes": json.dumps(DIGITS), "test_shifts": shifts}
+    network = OnnxNetwork(write_onnx(tmp_path / "own.onnx", notes), 1)
+    run, sizes = network._run, []
+    network._run = lambda images: sizes.append(len(images)) or run(images)  # type: ignore[method-assign, func-returns-value]
+    assert network.predict(np.zeros((600, 28, 28), np.uint8)).shape == (600, 10)
+    assert max(sizes) * (2 * int(shifts) + 1) ** 2 <= 512
+    assert max(sizes) == {"0": 512, "1": 56, "4": 6}[shifts]
+
+
 def test_a_file_that_is_missing(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"nope\.onnx: cannot be read .*expected an ONNX file"):
         Reader(tmp_path / "nope.onnx")
@@ -99,6 +110,9 @@ def test_a_network_that_takes_or_gives_something_else(other: Any, tmp_path: Path
         {"classes": json.dumps(DIGITS), "min_confidence": ""},
         {"classes": json.dumps(DIGITS), "min_confidence": "7"},
         {"classes": json.dumps(DIGITS), "min_confidence": "nan"},
+        {"classes": json.dumps(DIGITS), "test_shifts": "one"},
+        {"classes": json.dumps(DIGITS), "test_shifts": "5"},
+        {"classes": json.dumps(DIGITS), "test_shifts": "-1"},
         *[{"classes": json.dumps(DIGITS), "temperature": t} for t in ("0", "-1", "nan", "inf")],
     ],
     ids=str,

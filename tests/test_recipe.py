@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -126,6 +127,12 @@ def test_the_settings_of_a_training() -> None:
     for name, value in (*bad, ("test_shifts", "5"), ("test_shifts", "one"), ("test_shifts", "0.5")):
         with pytest.raises(UsageError, match=name):
             EVERYTHING.with_settings({name: value})
+    for name in ("test_shifts", "averaging", "rotate"):
+        for odd in (None, True, [1]):
+            with pytest.raises(UsageError, match=f"{name} is {re.escape(repr(odd))}; expected"):
+                EVERYTHING.with_settings({name: odd})  # type: ignore[dict-item]
+    with pytest.raises(UsageError, match=r"test_shifts is 1\.9; expected a whole number"):
+        EVERYTHING.with_settings({"test_shifts": 1.9})  # type: ignore[dict-item]
 
 
 @pytest.mark.parametrize("name", vars(Augment()))

@@ -250,7 +250,8 @@ def test_the_records_of_the_history() -> None:
 
 @pytest.mark.parametrize("name", [name for name in NETWORKS if NETWORKS[name].members == 1])
 def test_validation_on_the_test_images(name: str) -> None:
-    run = train(NETWORKS[name], data=DATA, epochs=2, validation="test")
+    recipe = dataclasses.replace(NETWORKS[name], test_shifts=int(name == "normalised"))
+    run = train(recipe, data=DATA, epochs=2, validation="test")
     report = run.evaluate(DATA)
     assert run.history[-1]["val_accuracy"] == report.accuracy
     assert run.history[-1]["val_loss"] == pytest.approx(report.loss, rel=1e-5)
@@ -396,6 +397,20 @@ def test_progress_counts_every_members_epochs() -> None:
     told: list[Progress] = []
     train("vidhya-mlp", data=SMALL, epochs=2, members=2, progress=told.append)
     assert [(t.epoch, t.epochs) for t in told if t.record] == [(n, 4) for n in (1, 2, 3, 4)]
+
+
+@pytest.mark.parametrize("has", [True, False])
+def test_auto_is_bfloat16_where_the_processor_has_it(
+    has: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.cpu._is_avx512_bf16_supported", lambda: has)
+    monkeypatch.setattr("torch.cuda.is_bf16_supported", lambda **_: has)
+    for device in map(torch.device, ("cpu", "cuda")):
+        assert trainer._use_bfloat16("auto", device) is has
+        assert trainer._use_bfloat16("bfloat16", device)
+        assert not trainer._use_bfloat16("float32", device)
+    run = train(NETWORKS["everything"], data=SMALL, epochs=1)
+    assert run.config["precision"] == ("bfloat16" if has else "float32")
 
 
 def test_the_written_step_and_autograd_train_alike(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,10 +4,8 @@ import math
 from collections.abc import Callable
 from functools import cache
 
-import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
 from torch import Tensor
 
 from mnistry.recipe import Augment
@@ -28,7 +26,8 @@ def augment(images: Tensor, how: Augment) -> Tensor:
     Returns:
         (B, 1, H, W) float32 in 0..1; the default random numbers of that device decide.
     """
-    if how.rotate or how.scale or how.shear or how.elastic or how.stretch:
+    is_part = not float(how.shift).is_integer()  # of a pixel
+    if is_part or how.rotate or how.scale or how.shear or how.elastic or how.stretch:
         images = _move(images, how)
     elif how.shift:
         images = _shift(images, how.shift)
@@ -45,6 +44,11 @@ def augment(images: Tensor, how: Augment) -> Tensor:
     if how.cutout:
         images = _cut_out(images, how.cutout)
     return images
+
+
+def can_be_recorded(how: Augment) -> bool:
+    """Whether the same operations are done each time, and none waits for the device's answer."""
+    return not (how.coarse or how.threshold)
 
 
 def _uniform(like: Tensor, *shape: int, by: float) -> Tensor:
@@ -79,7 +83,7 @@ def _move(images: Tensor, how: Augment) -> Tensor:
     grid = F.affine_grid(torch.cat([matrix, move], 2), list(images.shape), align_corners=False)
     if how.elastic:
         field = torch.randn(len(images), 2, _KNOTS, _KNOTS, device=images.device)
-        smooth = _resampled(field, _spline(_KNOTS, size))
+        smooth = _resampled(field, _spline(_KNOTS, size, images.device))
         grid = grid + smooth.permute(0, 2, 3, 1) * (2 * how.elastic / size)
     return F.grid_sample(images, grid, align_corners=False)
 
@@ -115,31 +119,30 @@ def _coarse(images: Tensor) -> Tensor:
     parts = []
     for part in images.chunk(4):
         side = int(torch.randint(low, high + 1, ()))
-        parts.append(_resampled(part, _blur(side, images.shape[-1])))
+        parts.append(_resampled(part, _blur(side, images.shape[-1], images.device)))
     return _brightened(torch.cat(parts)) if parts else images
 
 
-def _resampled(images: Tensor, matrix: NDArray[np.float32]) -> Tensor:
+def _resampled(images: Tensor, by: Tensor) -> Tensor:
     """Rows and columns of (..., n, n) brought to (..., m, m) by a matrix (m, n)."""
-    by = torch.as_tensor(matrix, device=images.device)
     return by @ images @ by.T
 
 
 @cache
-def _blur(side: int, size: int) -> NDArray[np.float32]:
+def _blur(side: int, size: int, device: torch.device) -> Tensor:
     """(size, size): to a coarser grid by area, and back."""
     eye = torch.eye(size)[None]  # (1, size, size): a pixel each
     coarse = F.interpolate(eye, side, mode="area")
     back = F.interpolate(coarse, size, mode="linear", align_corners=False)[0].T
-    return np.ascontiguousarray(back.numpy())
+    return back.contiguous().to(device)
 
 
 @cache
-def _spline(knots: int, size: int) -> NDArray[np.float32]:
+def _spline(knots: int, size: int, device: torch.device) -> Tensor:
     """(size, knots): from the knots to a smooth curve through them."""
     eye = torch.eye(knots)[None, None]
     curve = F.interpolate(eye, (size, knots), mode="bicubic", align_corners=True)
-    return curve[0, 0].numpy().copy()
+    return curve[0, 0].clone().to(device)
 
 
 def _brightened(images: Tensor) -> Tensor:

@@ -30,12 +30,14 @@ class Report:
         classes: The name of each class.
         y_true: (n,) uint8: the labels.
         probabilities: (n, classes) float32: what the model said.
+        shifts: By how many pixels, at most, each image was moved, too, for the mean of all answers.
     """
 
     data: str
     classes: tuple[str, ...]
     y_true: NDArray[np.uint8]
     probabilities: NDArray[np.float32]
+    shifts: int = 0
 
     @cached_property
     def y_pred(self) -> NDArray[np.intp]:
@@ -73,6 +75,7 @@ class Report:
         return {
             "data": self.data,
             "images": len(self.y_true),
+            "shifts": self.shifts,
             "loss": self.loss,
             "accuracy": self.accuracy,
             "accuracy_interval_95": list(self.interval),
@@ -81,13 +84,14 @@ class Report:
         }
 
 
-def evaluate(predict: Predict, dataset: Dataset, data: str = "") -> Report:
+def evaluate(predict: Predict, dataset: Dataset, data: str = "", shifts: int = 0) -> Report:
     """Scores a model on labelled images.
 
     Args:
         predict: Any function from images to probabilities.
         dataset: The images and labels.
         data: What to call the images in the report.
+        shifts: What to say in it of how they are read.
 
     Raises:
         ModelError: The model gives something else than probabilities of the data's classes.
@@ -104,4 +108,4 @@ def evaluate(predict: Predict, dataset: Dataset, data: str = "") -> Report:
             "the model gives probabilities that are no numbers: its training diverged; "
             "train again with a smaller --learning-rate"
         )
-    return Report(data, dataset.classes, dataset.labels, probabilities)
+    return Report(data, dataset.classes, dataset.labels, probabilities, shifts)

@@ -31,12 +31,13 @@ from mnistry.files import check_free, write_file
 from mnistry.model import probabilities_of
 from mnistry.network import open_session
 from mnistry.run import Run
+from mnistry.shifts import views_of
 from mnistry.version import __version__
 
 TOLERANCE = 1e-4
 """How far a probability may lie from the run's own: sums in another order differ by some 1e-6."""
 
-_BATCH = 1000  # images that are checked at a time, after a first one alone
+_BATCH = 1000  # images that are checked at a time, after one alone; each moved one counts
 _ABOUT = (
     "Reads handwritten characters. images: uint8 (n, 28, 28), 0 ground to 255 ink, light on dark "
     "and normalised as MNIST's. probabilities: float32 (n, classes), in the order of `classes`."
@@ -209,6 +210,7 @@ def _metadata(run: Run) -> dict[str, str]:
         "mnistry_version": __version__,
         "recipe": run.recipe.name,
         "members": str(run.recipe.members),
+        "test_shifts": str(run.recipe.test_shifts),
         "seed": str(run.config.get("seed")),
         "data": str(data.get("name")),
         "data_sha256": str(data.get("sha256")),
@@ -229,7 +231,8 @@ def _compare(
     largest, others, done = 0.0, 0, 0
     with _refusals(run):
         session = open_session(content)
-    for part in np.split(images, range(1, len(images), _BATCH)):
+    size = -(-_BATCH // views_of(run.recipe.test_shifts))
+    for part in np.split(images, range(1, len(images), size)):
         expected = run.predict(part)
         with _refusals(run):
             found = session.run(["probabilities"], {"images": part})[0]

@@ -112,8 +112,10 @@ def probabilities_of(read: Callable[[Tensor], Tensor], images: Tensor, shifts: i
     Returns:
         (n, classes) float32.
     """
-    steps = sorted(range(-shifts, shifts + 1), key=abs)
-    views = [images.roll((down, across), (2, 3)) for down in steps for across in steps]
+    height, width = images.shape[2:]
+    steps = sorted(range(2 * shifts + 1), key=lambda step: abs(step - shifts))
+    wide = F.pad(images, (shifts,) * 4)  # ground comes in, and what leaves is gone
+    views = [wide[..., y : y + height, x : x + width] for y in steps for x in steps]
     found = read(torch.cat(views) if shifts else images).float().softmax(1)
     mean: Tensor = found.unflatten(0, (len(views), images.shape[0])).mean(0)
     return mean

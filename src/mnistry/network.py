@@ -14,11 +14,12 @@ from mnistry.calibration import at_temperature
 from mnistry.errors import ModelError
 from mnistry.files import open_file
 from mnistry.normalise import SIZE
+from mnistry.shifts import MOST_SHIFTS, views_of
 
 READER, PAIRS = "reader.onnx", "pairs.onnx"
 """The networks that come with Mnistry: of one digit, and of two that touch."""
 
-_BATCH = 512  # images at a time
+_BATCH = 512  # images at a time, each time that it is read counted
 
 Floats = NDArray[np.float32]
 UInt8s = NDArray[np.uint8]
@@ -44,7 +45,7 @@ class OnnxNetwork:
     """A network in an ONNX file, as `mnistry export` writes it; it needs no PyTorch.
 
     Its notes may give a temperature, by which its probabilities are calibrated (Guo and others,
-    2017), and the least confidence that is worth an answer.
+    2017), the least confidence that is worth an answer, and by how many pixels it moves each image.
 
     Attributes:
         path: Where the file is; None for one that comes with Mnistry: `own`.
@@ -65,14 +66,21 @@ class OnnxNetwork:
             self.classes: tuple[str, ...] = tuple(map(str, json.loads(notes["classes"])))
             self.temperature = float(notes.get("temperature", "1"))
             self.min_confidence = float(notes.get("min_confidence", "0"))
-            if not (0 < self.temperature < math.inf and 0 <= self.min_confidence <= 1):
+            shifts = int(notes.get("test_shifts", "0"))
+            if not (
+                0 < self.temperature < math.inf
+                and 0 <= self.min_confidence <= 1
+                and 0 <= shifts <= MOST_SHIFTS
+            ):
                 raise ValueError(
-                    f"temperature {self.temperature}, min_confidence {self.min_confidence}"
+                    f"temperature {self.temperature}, min_confidence {self.min_confidence}, "
+                    f"test_shifts {shifts}"
                 )
         except (KeyError, ValueError, TypeError) as error:
             raise ModelError(
                 f"{name}: {_expected(f'no notes that can be read ({error})')}"
             ) from error
+        self._batch = max(1, _BATCH // views_of(shifts))
         try:
             shape = self._run(np.zeros((1, SIZE, SIZE), np.uint8)).shape
         except Exception as error:  # onnxruntime has kinds of its own
@@ -87,9 +95,8 @@ class OnnxNetwork:
         Raises:
             ModelError: They are no numbers.
         """
-        parts = [
-            self._run(images[start : start + _BATCH]) for start in range(0, len(images), _BATCH)
-        ]
+        size = self._batch
+        parts = [self._run(images[start : start + size]) for start in range(0, len(images), size)]
         found = np.concatenate([np.empty((0, len(self.classes)), np.float32), *parts])
         if not np.isfinite(found).all():
             name = self.path or "the network"

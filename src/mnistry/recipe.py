@@ -20,6 +20,7 @@ from mnistry.layers import (
     MaxPool,
     describe_layers,
 )
+from mnistry.shifts import check_shifts
 
 if TYPE_CHECKING:
     from torch import nn
@@ -106,7 +107,8 @@ class Recipe:
         label_smoothing: The share of the label's probability that goes to all classes alike
             (Szegedy and others, 2015).
         averaging: The decay, each step, of an exponential moving average of the weights, which is
-            what is validated and kept; 0 for none (Polyak and Juditsky, 1992).
+            what is validated and kept; 0 for none (Polyak and Juditsky, 1992). Statistics of batch
+            normalisation are moving averages themselves, and kept as they are.
         augment: How images are changed at random.
         test_shifts: How an image is read once it is trained, 0..4: moved by up to so many pixels,
             too, across and down, and the mean of all (2 test_shifts + 1)^2 answers is given:
@@ -195,7 +197,8 @@ class Recipe:
             settings: Number to value: `{"units": 128}` sets every hidden dense layer, the text
                 `{"units": "32,64"}` one by one; so do the other numbers of layers, as filters,
                 kernel_size and rate. `{"rotate": 10}` sets a number of `Augment`, and schedule,
-                beta_1, beta_2, weight_decay, label_smoothing and averaging the recipe's own.
+                beta_1, beta_2, weight_decay, label_smoothing, averaging and test_shifts the
+                recipe's own.
 
         Raises:
             UsageError: Nothing has such a number, or the values do not fit.
@@ -292,26 +295,17 @@ class Recipe:
             raise UsageError(f"a recipe has an unknown or missing part: {error}") from None
 
 
-_MOST_SHIFTS = 4  # pixels: the margin around MNIST's digits, which are moved round about
 _SHARES = ("beta_1", "beta_2", "weight_decay", "label_smoothing", "averaging")
 
 
 def _number(name: str, value: str | float, kind: type[int] | type[float] = float) -> float:
+    if not isinstance(value, str):  # the recipe checks it
+        return value
     try:
         return kind(value)
     except ValueError:
         whole = "whole " if kind is int else ""
         raise UsageError(f"--set {name}={value}: expected a {whole}number") from None
-
-
-def check_shifts(shifts: object, name: str = "shifts") -> None:
-    """Refuses what no image can be moved by.
-
-    Raises:
-        UsageError: It is no whole number from 0 to 4.
-    """
-    if type(shifts) is not int or not 0 <= shifts <= _MOST_SHIFTS:
-        raise UsageError(f"{name} is {shifts!r}; expected a whole number, 0 to {_MOST_SHIFTS}")
 
 
 def _file_sha256(origin: str) -> str:

@@ -20,7 +20,8 @@ from mnistry.errors import DataError, ModelError, UsageError
 from mnistry.evaluation import Report, evaluate
 from mnistry.model import build, logits_of, probabilities_of
 from mnistry.prepare import as_images, scale
-from mnistry.recipe import Recipe, check_shifts
+from mnistry.recipe import Recipe
+from mnistry.shifts import check_shifts, views_of
 
 History = list[dict[str, Any]]
 
@@ -74,7 +75,7 @@ class Run:
         check_shifts(shifts)
         array = as_images(images)
         rows = []
-        size = -(-_BATCH // (2 * shifts + 1) ** 2)
+        size = -(-_BATCH // views_of(shifts))
         read = functools.partial(logits_of, self.network)
         for part in np.split(array, range(size, len(array), size)):
             pixels = torch.from_numpy(scale(part).copy()).unsqueeze(1)  # may be turned, read-only
@@ -105,7 +106,8 @@ class Run:
                 f"that the run was trained on, {', '.join(self.classes)}"
             )
         predict = functools.partial(self.predict, shifts=shifts)
-        return evaluate(predict, splits.test, f"{splits.name} test")
+        used = self.recipe.test_shifts if shifts is None else shifts
+        return evaluate(predict, splits.test, f"{splits.name} test", used)
 
     def load_data(
         self,

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +16,17 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mnistry import runfolder
-from mnistry.augment import augment
+from mnistry.augment import augment, can_be_recorded
 from mnistry.backprop import WrittenGradient, can_write, flatten_parameters
 from mnistry.dataset import Dataset, DataSplits
 from mnistry.errors import ModelError
 from mnistry.metrics import EPSILON
-from mnistry.model import Ensemble, build, logits_of
+from mnistry.model import Ensemble, build, logits_of, probabilities_of
 from mnistry.optimizer import make_optimizer
 from mnistry.prepare import flatten, scale
 from mnistry.recipe import Recipe
 from mnistry.run import History, Run, check_history, fill_network, network_arrays
+from mnistry.shifts import views_of
 
 _TELL_EVERY = 0.1  # seconds between two reports of progress
 _STEPS_AT_A_TIME = 32
@@ -88,7 +90,8 @@ class Trainer:
         self.config["precision"] = "bfloat16" if self.bfloat16 else "float32"
         self.average = self.parameters.clone() if recipe.averaging else None
         self.step: Callable[[Tensor], Tensor] = self._backpropagate
-        if self.device.type == "cuda" and not callable(recipe.network):
+        is_own = not callable(recipe.network)
+        if self.device.type == "cuda" and is_own and can_be_recorded(recipe.augment):
             self.step = Replayed(self._backpropagate, capture_on_cuda)
 
     def _on_device(self, dataset: Dataset) -> tuple[Tensor, Tensor]:  # (n, 784), (n,)
@@ -239,9 +242,10 @@ class Trainer:
             self.parameters.copy_(own)
 
     def _score(self, images: Tensor, labels: Tensor) -> tuple[float, float]:
-        parts = images.view(-1, 1, 28, 28).split(_SCORE_BATCH)
-        logits = torch.cat([logits_of(self.network, part) for part in parts])
-        return _figures(logits.softmax(1), labels)
+        shifts = self.recipe.test_shifts
+        parts = images.view(-1, 1, 28, 28).split(-(-_SCORE_BATCH // views_of(shifts)))
+        read = partial(logits_of, self.network)
+        return _figures(torch.cat([probabilities_of(read, x, shifts) for x in parts]), labels)
 
     def _state(self) -> dict[str, Tensor]:
         """What an update remembers, beside the network."""

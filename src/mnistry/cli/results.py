@@ -100,9 +100,12 @@ def draw_report(report: "Report", splits: "DataSplits", folder: Path) -> list[Pa
 
 
 def _say_report(report: "Report") -> None:
+    from mnistry.shifts import views_of
+
     low, high = report.interval
     wrong = int((report.y_pred != report.y_true).sum())
-    say(f"{report.data}: {len(report.y_true):,} images, {wrong:,} read wrong")
+    how = f"; each read {views_of(report.shifts)} times, moved about" if report.shifts else ""
+    say(f"{report.data}: {len(report.y_true):,} images, {wrong:,} read wrong{how}")
     say(f"accuracy {percent(report.accuracy)} (95% interval {percent(low)} to {percent(high)})")
     say(f"loss     {report.loss:.4f}\n")
     rows = [

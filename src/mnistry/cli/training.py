@@ -75,9 +75,9 @@ def train(
         typer.Option(
             "--set",
             help="A number of the network, units=128 or units=32,64, or of the training: "
-            "schedule, weight_decay, label_smoothing, averaging; test_shifts, as evaluate's "
-            "--shifts; and how far images are changed at random: shift, rotate, scale, shear, "
-            "elastic, stroke, cutout, stretch, coarse, threshold, tone, noise.",
+            "schedule, beta_1, beta_2, weight_decay, label_smoothing, averaging; test_shifts, as "
+            "evaluate's --shifts; and how far images are changed at random: shift, rotate, scale, "
+            "shear, elastic, stroke, cutout, stretch, coarse, threshold, tone, noise.",
         ),
     ] = None,
     seed: Annotated[

@@ -355,3 +355,25 @@ def test_more_marks_than_a_page_has_are_refused_at_once() -> None:
 def test_a_strip_of_noise_shows_nothing(shape: tuple[int, int]) -> None:
     strip = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
     assert find_rows(strip) == []
+
+
+@pytest.mark.parametrize("seed", [8, 9, 20, 21, 22, 30, 44])
+def test_the_edges_of_shadows_are_no_digits(seed: int) -> None:
+    """Each of them gave a piece of its own, as it differs from the paper about it."""
+    sheet = write_sheet(["3141592", "6535897"], seed=seed, shadow=0.5)
+    check(sheet)
+    dark = find_rows(np.invert(sheet.image))
+    assert matched(dark, sheet).count(-1) == 0
+
+
+def test_pale_ink_in_uneven_light_is_kept() -> None:
+    """What is paler than the rest, but lies on brighter paper all around."""
+    sheet = write_sheet(["27182"], pen="pencil", light=0, seed=1)
+    image = np.full((600, max(600, sheet.image.shape[1])), 230, np.uint8)
+    height, width = sheet.image.shape
+    image[:height, :width] = sheet.image
+    write(image, "31415", (60, 500), 3)
+    lit = (image * np.linspace(1, 0.5, image.shape[1])).astype(np.uint8)
+    found = Sheet(lit, sheet.labels, sheet.boxes)
+    order = [n for n in matched(find_rows(lit), found) if n >= 0]
+    assert order == [0, 1, 2, 3, 4]

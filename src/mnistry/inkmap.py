@@ -7,7 +7,7 @@ is left when strokes are closed (Serra, 1982) by a square wider than they are, s
 desk wider than that stays paper, sharp edges and all.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -54,12 +54,14 @@ class InkMap:
     """The contrast of full ink."""
     faint: UInt8s
     """(h, w) uint8, 255 where anything stands out from the paper, else 0."""
+    uneven: UInt8s | None
+    """(h, w) uint8: the image, dark on light, where its paper is not as bright all over."""
 
     def without(self, lines: UInt8s) -> "InkMap":
         """The same, where some of what stands out is no ink: (h, w) 255 there, else 0."""
         faint = self.faint & ~lines
         (full,) = _quantiles(_histogram(self.soft, faint), _FULL)
-        return InkMap(self.contrast, self.soft, self.ground, full, faint)
+        return replace(self, full=full, faint=faint)
 
     @cached_property
     def _inked(self) -> tuple[float, UInt8s]:
@@ -96,24 +98,28 @@ def find_ink(grey: UInt8s) -> InkMap:
     Returns:
         Its ink; all 0 where nothing stands out from the paper and its noise.
     """
-    contrast, is_dim = _contrast(grey)
+    contrast, uneven, is_dim = _contrast(grey)
     soft = cv2.GaussianBlur(contrast, (3, 3), 0).astype(np.uint8, copy=False)
     histogram = _histogram(soft)
     ground, sigma = _noise(histogram, is_dim)
     faintest = ground + max(_FAINTEST, _SIGMAS * sigma)
     histogram[: int(faintest) + 1] = 0
     (full,) = _quantiles(histogram, _FULL)
-    return InkMap(contrast, soft, ground, full, _over(soft, faintest))
+    return InkMap(contrast, soft, ground, full, _over(soft, faintest), uneven)
 
 
-def _contrast(grey: UInt8s) -> tuple[UInt8s, bool]:
-    """How much darker than its paper each pixel is; and whether some of the paper is dim."""
+def _contrast(grey: UInt8s) -> tuple[UInt8s, UInt8s | None, bool]:
+    """How much darker than its paper each pixel is.
+
+    Beside it, where paper is not as bright all over, the image, dark on light; and whether some of
+    it is dim.
+    """
     small = _reduced(grey, _COARSE)
     even = _even_paper(small)
     if even is not None:
         brightness, is_dark = even
         values = np.arange(256)[:: -1 if is_dark else 1]
-        return _looked_up(grey, 255 - values * (_WHITE / brightness)), False
+        return _looked_up(grey, 255 - values * (_WHITE / brightness)), None, False
     if _is_dark(small):
         grey, small = np.invert(grey), np.invert(small)
     paper = _paper(small)
@@ -124,7 +130,8 @@ def _contrast(grey: UInt8s) -> tuple[UInt8s, bool]:
         is_dim = (paper < _DIM * bright).mean() > _EDGE
         level = np.maximum(paper, max(1, round(_DEEPEST * bright)))
         lifted = cv2.add(grey, _enlarged(level - paper, grey.shape)).astype(np.uint8, copy=False)
-    return np.invert(cv2.divide(lifted, _enlarged(level, grey.shape), scale=_WHITE)), is_dim
+    contrast = np.invert(cv2.divide(lifted, _enlarged(level, grey.shape), scale=_WHITE))
+    return contrast, grey, is_dim
 
 
 def components(mask: UInt8s) -> tuple[NDArray[Any], NDArray[np.int32]]:

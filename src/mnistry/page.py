@@ -36,6 +36,10 @@ _NEAR = 0.3  # of the same: how far a part may be
 # a low piece is of one digit with a tall: how close by the row's height, how low by the tall
 # one's, and how wide both together
 _GAP, _LOW, _BROAD = 0.1, 0.75, 1.2
+_PALE = 0.6  # of the depth of most ink: what is paler may be the edge of a shadow
+# which is as dark as it is, but for noise, on one side: so many pixels around it, so many of 255,
+# and so much of what is there
+_AROUND, _NOISE, _ONE_SIDE = 4, 12, 0.2
 _MOST = 5  # atoms of one digit: of broken ones, and of those that `cutting` makes
 
 
@@ -73,6 +77,8 @@ def find_rows(grey: UInt8s) -> list[list[Piece]]:
     """
     found = find_ink(grey)
     pieces = [piece for piece in _pieces(found) if not _is_rim(piece, grey.shape)]
+    if found.uneven is not None:
+        pieces = _without_edges(pieces, found.uneven)
     if not pieces or min(grey.shape) < _LEAST:
         return []
     height = _usual_height(pieces)
@@ -191,6 +197,33 @@ def _pieces(found: InkMap) -> list[Piece]:
         if not (is_ruled and thin and _is_cut_off(piece, rules.shape)):  # the end of a rule
             pieces.append(piece)
     return pieces
+
+
+def _without_edges(pieces: Sequence[Piece], grey: UInt8s) -> list[Piece]:
+    """Those that are no edges of shadows: what is paler than most, and as dark at its sides."""
+    if not pieces:
+        return []
+    depths = np.array([np.percentile(piece.ink[piece.ink > 0], 90) for piece in pieces])
+    usual = float(np.median(depths))
+    return [
+        piece
+        for piece, depth in zip(pieces, depths, strict=True)
+        if depth > _PALE * usual or _dark_around(piece, grey) < _ONE_SIDE
+    ]
+
+
+def _dark_around(piece: Piece, grey: UInt8s) -> float:
+    """How much of what is around a piece is as dark as it is, 0..1."""
+    x, y, wide, tall = piece.box
+    top, left = max(0, y - _AROUND), max(0, x - _AROUND)
+    part = grey[top : piece.bottom + _AROUND, left : piece.right + _AROUND]
+    own = np.zeros(part.shape, np.uint8)
+    own[y - top :, x - left :][:tall, :wide] = piece.ink > 0
+    level = np.median(part[own > 0])
+    around = cv2.dilate(own, np.ones((2 * _AROUND + 1,) * 2, np.uint8)) > cv2.dilate(
+        own, np.ones((3, 3), np.uint8)
+    )
+    return float((part[around] <= level + _NOISE).mean()) if around.any() else 0.0
 
 
 def _usual_height(pieces: Sequence[Piece]) -> float:

@@ -88,7 +88,7 @@ def main() -> None:
     """Runs the benchmark."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--swiss", type=Path, default=os.environ.get("MNISTRY_SWISS"))
-    parser.add_argument("--pages", type=int, default=20, help="of each kind [%(default)s]")
+    parser.add_argument("--pages", type=int, default=60, help="of each kind [%(default)s]")
     parser.add_argument("--out", type=Path, default=Path("runs/reader"), help="[%(default)s]")
     options = parser.parse_args()
     reader = Reader()

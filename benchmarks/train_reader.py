@@ -3,15 +3,17 @@
     python benchmarks/train_reader.py --swiss FOLDER --folds 4
     python benchmarks/train_reader.py --swiss FOLDER --folds 4 --write src/mnistry
 
-It is taught on MNIST's training images, on what pen writes, and on the Swiss scans. Each fold
+It is taught on MNIST's training images, on what pen writes, and on the Swiss scans; with
+`--sheets`, which the shipped one was not, on what is found on sheets of pen's, too. Each fold
 leaves out a quarter of the Swiss writers and one or two of pen's seven kinds of what is no digit,
-and is scored on those alone. Accuracy is given for all scans and without those of
-swiss_errors.csv, whose label or crop is wrong, found by looking at the scans alone. The answers of
-all folds but to those give the temperature, and the confidence from which at most one answer in 200
-is wrong. The reader is then trained in the same way on all of them, and scored once on MNIST's test
-images and on scikit-learn's digits. The reader of two digits that touch is trained once, without
-the writers of the first fold, and scored on pairs of their digits.
-Runs stay in `--out`; a second call takes what lies there. It needs scikit-learn beside Mnistry.
+and is scored on those alone. Accuracy is given for all scans and without those of swiss_errors.csv,
+whose label or crop is wrong, found by looking at the scans alone. The answers of all folds but to
+those give the temperature, and the confidence from which at most one answer in 200 is wrong. The
+reader is then trained in the same way on all of them, and scored once on MNIST's test images and on
+scikit-learn's digits. The reader of two digits that touch is trained once, without the writers of
+the first fold, and scored on pairs of their digits.
+Runs stay in `--out`; a second call takes what lies there, so each set of options needs its own. It
+needs scikit-learn beside Mnistry.
 """
 
 import argparse
@@ -21,10 +23,14 @@ import math
 import os
 import shlex
 import sys
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.datasets import load_digits
@@ -46,6 +52,7 @@ from mnistry.metrics import mean_and_deviation
 from mnistry.network import PAIRS, READER
 from mnistry.normalise import normalise
 from mnistry.pen import CLASSES, PenSet, Written, write
+from mnistry.recipe import Recipe
 from mnistry.runfolder import WEIGHTS
 
 KINDS = (("letter",), ("cross", "stroke"), ("scribble", "line"), ("blot", "empty"))
@@ -62,6 +69,7 @@ class Sources:
     mnist: DataSplits
     pen: Written
     pen_test: Written
+    sheets: list[Dataset]
     others: Written
     others_test: Written
     swiss: dict[str, Dataset]
@@ -80,6 +88,7 @@ def main() -> None:
     add("--epochs", type=int, default=teaching.RECIPE.epochs, help="[%(default)s]")
     add("--mnist", type=int, default=5, help="how often MNIST's images count [%(default)s]")
     add("--pen", type=int, default=200_000, help="images written by pen [%(default)s]")
+    add("--sheets", type=int, default=0, help="hundreds of sheets of pen's, too [%(default)s]")
     add("--others", type=int, default=70_000, help="written others [%(default)s]")
     add("--pairs", type=int, default=40_000, help="of digits that touch [%(default)s]")
     add("--touching", type=int, default=300_000, help="pairs for their own reader [%(default)s]")
@@ -119,30 +128,57 @@ def gather(options: argparse.Namespace) -> Sources:
         paths = sorted(folder.glob("?/*"))  # the order that they are read in
         names = [path.relative_to(options.swiss).as_posix() for path in paths]
         fine[folder.name] = np.array([name not in errors for name in names])
-    return Sources(mnistry.load_dataset("mnist"), pen, pen_test, others, others_test, swiss, fine)
+    return Sources(
+        mnistry.load_dataset("mnist"),
+        pen,
+        pen_test,
+        write_sheets(options.sheets),
+        others,
+        others_test,
+        swiss,
+        fine,
+    )
+
+
+def write_sheets(hundreds: int) -> list[Dataset]:
+    """The digits that are found on sheets, each hundred with a seed of its own."""
+    with ProcessPoolExecutor(
+        machine.cores(), get_context("spawn"), cv2.setNumThreads, (1,)
+    ) as pool:
+        return list(pool.map(partial(teaching.on_sheets, 100), range(hundreds)))
 
 
 def train(
     name: str, sources: Sources, writers: set[str], kinds: set[str], options: argparse.Namespace
 ) -> mnistry.Run:
     """Trains a reader without some writers and kinds, or takes it as it lies there."""
-    folder = options.out / name
-    if (folder / WEIGHTS).exists():
-        return mnistry.load_run(folder)
+    folder, recipe = options.out / name, replace(teaching.RECIPE, epochs=options.epochs)
+    if (known := trained(folder, recipe)) is not None:
+        return known
     names = CLASSES["others"]
     others = sources.others.images[~np.isin(sources.others.labels, [names.index(k) for k in kinds])]
     swiss = [scans for writer, scans in sources.swiss.items() if writer not in writers]
     digits = [
         *[sources.mnist.train] * options.mnist,
         Dataset(sources.pen.images, sources.pen.labels),
+        *sources.sheets,
         *swiss * options.repeat,
     ]
     taught = teaching.lessons(digits, others, options.pairs, seed=0)
     test = Dataset(sources.mnist.test.images, sources.mnist.test.labels, teaching.CLASSES)
-    recipe = replace(teaching.RECIPE, epochs=options.epochs)
     data = DataSplits(taught, test, "reader", "benchmarks/train_reader.py")
     run = mnistry.train(recipe, data=data, out=folder)
     print(f"{name}: {len(taught):,} images, {sum(e['seconds'] for e in run.history):.0f} s")
+    return run
+
+
+def trained(folder: Path, recipe: Recipe) -> mnistry.Run | None:
+    """The run that lies there, if there is one; it has to be of the same recipe."""
+    if not (folder / WEIGHTS).exists():
+        return None
+    run = mnistry.load_run(folder)
+    if run.recipe != recipe.with_classes(len(run.classes)):
+        sys.exit(f"{folder}: was trained in another way; delete it, or name another --out")
     return run
 
 
@@ -239,8 +275,8 @@ def summarise(held: list[Held]) -> dict[str, str]:
 def train_pairs(sources: Sources, options: argparse.Namespace) -> mnistry.Run:
     """Trains the reader of two digits that touch, or takes it as it lies there."""
     folder = options.out / "pairs"
-    if (folder / WEIGHTS).exists():
-        return mnistry.load_run(folder)
+    if (known := trained(folder, teaching.PAIR_RECIPE)) is not None:
+        return known
     swiss = [
         sources.swiss[name] for name in sorted(sources.swiss) if name not in fold_of(sources, 0)
     ]

@@ -1,17 +1,21 @@
 """Tests of mnistry.reading: many files, read by many processes."""
 
 import subprocess
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
 
-from mnistry.errors import DataError
+from mnistry.errors import DataError, UsageError
 from mnistry.pen.paper import write_sheet
 from mnistry.reader import Reader, Reading
 from mnistry.reading import read_files
+from mnistry.workers import _Work
 from networks import write_onnx
 
 
@@ -41,7 +45,13 @@ def workers(
 @pytest.fixture
 def all_there(monkeypatch: pytest.MonkeyPatch) -> None:
     """This process leaves everything to the workers."""
-    monkeypatch.setattr("mnistry.workers._Work.next_for", lambda *_: None)
+
+    def next_for(self: _Work[Any], wanted: int) -> None:
+        with self._changed:
+            self._wanted = wanted
+            self._changed.notify_all()
+
+    monkeypatch.setattr(_Work, "next_for", next_for)
 
 
 def plain(found: Reading | DataError) -> Any:
@@ -129,3 +139,35 @@ def test_workers_end_when_nobody_listens(
     readings.close()
     assert len(workers) == 2
     assert all(worker.returncode is not None for worker in workers)
+
+
+def test_two_that_read_at_a_time_leave_opencv_as_it_was(
+    files: list[Path], workers: list[subprocess.Popen[bytes]]
+) -> None:
+    usual = cv2.getNumThreads()
+    cv2.setNumThreads(3)
+    try:
+        with ThreadPoolExecutor(2) as threads:
+            found = threads.map(lambda part: list(read_files(Reader(threads=1), part)), [files] * 2)
+            first, second = ([plain(each) for each in some] for some in found)
+        assert first == second
+        assert cv2.getNumThreads() == 3
+    finally:
+        cv2.setNumThreads(usual)
+
+
+def test_what_was_read_before_an_error_is_given(
+    files: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of few files, which are read here, some at a time."""
+    reader = Reader(threads=1)
+
+    def read_many(sources: list[Path], **_: Any) -> Iterator[int]:
+        yield from range(len(sources) - 1)
+        raise UsageError("the last one")
+
+    monkeypatch.setattr(reader, "read_many", read_many)
+    found: list[Any] = []
+    with pytest.raises(UsageError, match="the last one"):
+        found.extend(iter(read_files(reader, files[:5])))
+    assert found == [0, 1, 2, 3]

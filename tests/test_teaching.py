@@ -9,7 +9,7 @@ from mnistry.network import PAIRS as READS_PAIRS
 from mnistry.network import OnnxNetwork
 from mnistry.pen import PenSet, write
 from mnistry.reader import Reader
-from mnistry.teaching import CLASSES, PAIR_RECIPE, PAIRS, RECIPE, lessons, pair_lessons
+from mnistry.teaching import CLASSES, PAIR_RECIPE, PAIRS, RECIPE, lessons, on_sheets, pair_lessons
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +47,18 @@ def test_pairs_are_two_digits_that_touch_with_parts_that_are_one_or_none(digits:
     # a reader that was taught otherwise agrees with most of it
     answers = Reader(threads=1).classify(images).argmax(1)
     assert (answers[~none] == labels[~none]).mean() > 0.75
+
+
+def test_digits_on_sheets_are_found_whole() -> None:
+    found = on_sheets(12, seed=1)
+    assert found.classes == CLASSES[:-1]
+    assert 200 < len(found) < 12 * 36  # some sheets are too dark, or too small, for all of it
+    assert set(found.labels.tolist()) == set(range(10))
+    assert (Reader(threads=1).classify(found.images).argmax(1) == found.labels).mean() > 0.93
+    again, other = on_sheets(12, seed=1), on_sheets(12, seed=2)
+    np.testing.assert_array_equal(found.images, again.images)
+    np.testing.assert_array_equal(found.labels, again.labels)
+    assert len(other) != len(found) or (other.images != found.images).any()
 
 
 def test_pair_lessons_are_pairs_and_what_is_none(digits: Dataset) -> None:

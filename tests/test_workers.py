@@ -136,6 +136,46 @@ def test_workers_end_with_an_error(module: str, processes: list[subprocess.Popen
     assert len(processes) == 2
 
 
+def test_an_error_comes_in_its_turn(module: str, processes: list[subprocess.Popen[bytes]]) -> None:
+    def fail_at_9(number: int) -> str:
+        if number == 9:
+            raise KeyError(number)
+        return slowly(number)
+
+    for _ in range(3):
+        found: list[str] = []
+        with pytest.raises(KeyError, match="9"):
+            found.extend(share(50, fail_at_9, 1, module, f"9 {NEVER}", line))
+        assert [int(text.split()[0]) for text in found] == list(range(9))
+
+
+def test_without_threads_all_is_done_here(
+    module: str, processes: list[subprocess.Popen[bytes]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr("threading.Thread.start", refuse)
+    found = list(share(20, slowly, 2, module, NEVER, line))
+    assert found == [f"{number} here" for number in range(20)]
+
+
+def test_a_program_may_end_in_the_middle(module: str, tmp_path: Path) -> None:
+    script = f"""
+from mnistry.workers import share
+found = share(10_000, str, 2, {module!r}, {NEVER!r}, lambda stream, _: stream.readline().decode())
+for _ in range(1000):
+    next(found)
+print("the last line")
+"""
+    command = [sys.executable, "-c", script]
+    environment = os.environ | {"PYTHONPATH": str(tmp_path)}
+    ended = subprocess.run(
+        command, check=True, capture_output=True, text=True, timeout=60, env=environment
+    )
+    assert ended.stdout == "the last line\n"
+
+
 def test_workers_end_when_nobody_listens(
     module: str, processes: list[subprocess.Popen[bytes]]
 ) -> None:
@@ -158,11 +198,11 @@ def test_they_do_not_run_far_ahead(module: str, processes: list[subprocess.Popen
     while not received:
         wanted = int(next(found).split()[0])
     time.sleep(0.5)
-    assert max(received) < wanted + 64
+    assert max(received) < wanted + 12
     before = len(received)
     assert [int(next(found).split()[0]) for _ in range(10)] == list(range(wanted + 1, wanted + 11))
     time.sleep(0.2)
-    assert before < len(received) <= wanted + 10 + 64
+    assert before < len(received) <= wanted + 10 + 12
     found.close()
 
 

@@ -78,7 +78,7 @@ def find_rows(grey: UInt8s) -> list[list[Piece]]:
     found = find_ink(grey)
     pieces = [piece for piece in _pieces(found) if not _is_rim(piece, grey.shape)]
     if found.uneven is not None:
-        pieces = _without_edges(pieces, found.uneven)
+        pieces = _without_edges(pieces, found)
     if not pieces or min(grey.shape) < _LEAST:
         return []
     height = _usual_height(pieces)
@@ -199,7 +199,7 @@ def _pieces(found: InkMap) -> list[Piece]:
     return pieces
 
 
-def _without_edges(pieces: Sequence[Piece], grey: UInt8s) -> list[Piece]:
+def _without_edges(pieces: Sequence[Piece], found: InkMap) -> list[Piece]:
     """Those that are no edges of shadows: what is paler than most, and as dark at its sides."""
     if not pieces:
         return []
@@ -208,22 +208,23 @@ def _without_edges(pieces: Sequence[Piece], grey: UInt8s) -> list[Piece]:
     return [
         piece
         for piece, depth in zip(pieces, depths, strict=True)
-        if depth > _PALE * usual or _dark_around(piece, grey) < _ONE_SIDE
+        if depth > _PALE * usual or _dark_around(piece, found) < _ONE_SIDE
     ]
 
 
-def _dark_around(piece: Piece, grey: UInt8s) -> float:
-    """How much of what is around a piece is as dark as it is, 0..1."""
+def _dark_around(piece: Piece, found: InkMap) -> float:
+    """How much of what is around a piece, but for darker ink, is as dark as it is, 0..1."""
+    assert found.uneven is not None
     x, y, wide, tall = piece.box
     top, left = max(0, y - _AROUND), max(0, x - _AROUND)
-    part = grey[top : piece.bottom + _AROUND, left : piece.right + _AROUND]
+    place = slice(top, piece.bottom + _AROUND), slice(left, piece.right + _AROUND)
+    part = found.uneven[place]
     own = np.zeros(part.shape, np.uint8)
     own[y - top :, x - left :][:tall, :wide] = piece.ink > 0
     level = np.median(part[own > 0])
-    around = cv2.dilate(own, np.ones((2 * _AROUND + 1,) * 2, np.uint8)) > cv2.dilate(
-        own, np.ones((3, 3), np.uint8)
-    )
-    return float((part[around] <= level + _NOISE).mean()) if around.any() else 0.0
+    near, rim = (cv2.dilate(own, np.ones((side, side), np.uint8)) for side in (2 * _AROUND + 1, 3))
+    around = part[(near > rim) & (part >= level - _NOISE)]  # without lines and strokes
+    return float((around <= level + _NOISE).mean()) if around.size else 0.0
 
 
 def _usual_height(pieces: Sequence[Piece]) -> float:

@@ -7,8 +7,9 @@ a line of JSON, and its digits.
 
 import json
 import os
+import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import closing, contextmanager, suppress
 from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+_ONE_THREAD = threading.Lock()
 _CHUNK = 32  # files at most
 _CHUNKS_EACH = 8  # of a process, if there are enough files
 _SECONDS, _PER_BYTE = 0.001, 2.5e-7  # that a file takes, and each of its bytes: about
@@ -55,20 +57,23 @@ def read_files(
     names = [os.fspath(name) for name in sources if isinstance(name, str | os.PathLike)]
     if isinstance(network, OnnxNetwork) and len(names) == len(sources) and _takes(names) > _WORTH:
         workers, model = min(cores(), len(names)) - 1, network.path
-    each = len(sources) // (_CHUNKS_EACH * (workers + 1)) if workers else _CHUNK
-    size = max(1, min(_CHUNK, each))
-    given = json.dumps([model, single, size, names]) if workers else ""
+    if not workers:
+        yield from reader.read_many(sources, single=single)
+        return
+    size = max(1, min(_CHUNK, len(sources) // (_CHUNKS_EACH * (workers + 1))))
+    given = json.dumps([model, single, size, names])
     parts = -(-len(sources) // size)
 
     def read(number: int) -> list[Reading | DataError]:
-        with _one_thread() if workers else nullcontext():
+        with _one_thread():
             return list(reader.read_many(_chunk(sources, size, number), single=single))
 
     def received(stream: IO[bytes], number: int) -> list[Reading | DataError] | None:
         return _received(stream, len(_chunk(sources, size, number)), reader)
 
-    for found in share(parts, read, workers, "mnistry.reading", given, received):
-        yield from found
+    with closing(share(parts, read, workers, "mnistry.reading", given, received)) as chunks:
+        for found in chunks:
+            yield from found
 
 
 @contextmanager
@@ -76,12 +81,13 @@ def _one_thread() -> Iterator[None]:
     """Within it OpenCV keeps to one core: sharing out small images takes longer than it gains."""
     import cv2
 
-    usual = cv2.getNumThreads()
-    cv2.setNumThreads(1)
-    try:
-        yield
-    finally:
-        cv2.setNumThreads(usual)
+    with _ONE_THREAD:  # another thread's would be taken for what is usual
+        usual = cv2.getNumThreads()
+        cv2.setNumThreads(1)
+        try:
+            yield
+        finally:
+            cv2.setNumThreads(usual)
 
 
 def _takes(names: Sequence[str]) -> float:

@@ -10,6 +10,7 @@ import itertools
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from typing import get_args
 
 import cv2
 import numpy as np
@@ -19,7 +20,8 @@ from mnistry.cutting import cut
 from mnistry.dataset import Dataset
 from mnistry.formats import DIGITS
 from mnistry.normalise import SIZE, normalise, stretch
-from mnistry.page import Piece, join
+from mnistry.page import Piece, find_rows, join
+from mnistry.pen.paper import Paper, Pen, write_sheet
 from mnistry.recipe import PRESETS, Augment, Recipe
 
 CLASSES = (*DIGITS, "none")
@@ -69,6 +71,9 @@ _UNEVEN = 3  # pixels of the images by which one may stand above the other
 _DEEPEST = 12  # pixels of the images that two digits may run into each other
 _THREE = 0.3  # of what the reader of pairs is taught on: how much is cut from three digits
 _SINGLE = 0.15  # of the same, beside it: digits alone
+_HEIGHTS, _SMALL = ((30, 90), (13, 90)), 22  # pixels of digits on lines, on plain paper; small ones
+_ALIKE = 0.15  # of a digit's longer side: what is found of it may be as much larger or smaller
+_SELDOM = 0.2  # the share of sheets that are negatives, in a shadow, or dirty
 _OWN, _NOBODYS = 0.65, 0.5  # of a digit's ink less its neighbour's: a part is that, or no digit
 
 UInt8s = NDArray[np.uint8]
@@ -122,6 +127,55 @@ def _pair(rng: np.random.Generator, images: UInt8s, labels: UInt8s) -> Iterator[
     wrong = np.flatnonzero((np.abs(like).max(1) <= _NOBODYS) & is_tall & (own.min(1) < 1))
     if len(wrong):
         yield normalise(runs[int(rng.choice(wrong))].ink), _NONE
+
+
+def on_sheets(sheets: int, seed: int) -> Dataset:
+    """Find digits on sheets that pen writes: of any paper, pen, size and light.
+
+    Args:
+        sheets: How many, of about 26 digits each.
+        seed: Decides what sheets they are, and whose hands.
+
+    Returns:
+        The digits that are found whole, with what is left on them of lines and shadows.
+    """
+    found = [_on_sheet(rng) for rng in np.random.default_rng(seed).spawn(sheets)]
+    images, labels = (np.concatenate(each) for each in zip(*found, strict=True))
+    return Dataset(images, labels)
+
+
+def _on_sheet(rng: np.random.Generator) -> tuple[UInt8s, UInt8s]:
+    rows = ["".join(map(str, rng.integers(0, 10, rng.integers(4, 10)))) for _ in range(4)]
+    paper: Paper = rng.choice(get_args(Paper))
+    smallest, largest = _HEIGHTS[paper == "plain"]
+    height = round(math.exp(rng.uniform(math.log(smallest), math.log(largest))))
+    is_small = height < _SMALL
+    sheet = write_sheet(
+        rows,
+        height,
+        paper=paper,
+        pen=rng.choice(get_args(Pen)),
+        dark=rng.random() < _SELDOM,
+        tilt=rng.uniform(-3, 3),
+        light=rng.uniform(0, 1),
+        shadow=rng.uniform(0.2, 0.6) if rng.random() < _SELDOM else 0,
+        specks=rng.uniform(0, 3) if rng.random() < _SELDOM and not is_small else 0,
+        noise=rng.uniform(0, 2 if is_small else 12),
+        seed=int(rng.integers(2**32)),
+    )
+    pieces = [piece for row in find_rows(sheet.image) for piece in row]
+    numbers = sheet.match([piece.box for piece in pieces]).tolist()
+    whole = [
+        (piece, number)
+        for piece, number in zip(pieces, numbers, strict=True)
+        if number >= 0 and _is_as_large(piece.box[2:], sheet.boxes[number, 2:])
+    ]
+    images = np.array([normalise(piece.ink) for piece, _ in whole], np.uint8)
+    return images.reshape(-1, SIZE, SIZE), sheet.labels[[number for _, number in whole]]
+
+
+def _is_as_large(found: Sequence[int], digit: NDArray[np.intp]) -> bool:
+    return bool((np.abs(digit - found) <= 2 + _ALIKE * digit.max()).all())
 
 
 def pair_lessons(digits: Sequence[Dataset], others: UInt8s, count: int, seed: int) -> Dataset:

@@ -17,7 +17,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from typing import IO, Generic, TypeVar
 
 _ASKED = 2  # parts that a worker is asked for: with one, it would wait for the next
-_AHEAD = 64  # parts that are done before they are wanted, at most
+_AHEAD = 4  # parts for each process that are done before they are wanted, at most
 
 T = TypeVar("T")
 
@@ -76,16 +76,26 @@ def share(
     Yields:
         What comes of each part, in their order.
     """
-    work: _Work[T] = _Work(parts)
+    work: _Work[T] = _Work(parts, _AHEAD * (workers + 1))
     with ExitStack() as stack:
-        with suppress(OSError):
+        with suppress(OSError, RuntimeError):  # no more processes, or threads
             for _ in range(workers):
                 stack.enter_context(_worker(module, given, work, received))
         for number in range(parts):
             while (own := work.next_for(number)) is not None:
-                work.put(own, do(own))
+                work.put(own, _done(do, own, number))
             done = work.get(number)
             yield do(number) if done is None else done
+
+
+def _done(do: Callable[[int], T], own: int, wanted: int) -> T | None:
+    """What comes of a part; None if it fails and others are wanted before: it fails in its turn."""
+    try:
+        return do(own)
+    except Exception:
+        if own == wanted:
+            raise
+        return None
 
 
 def answer(work: Callable[[str], Callable[[int], bytes]]) -> None:
@@ -95,8 +105,9 @@ def answer(work: Callable[[str], Callable[[int], bytes]]) -> None:
         work: Takes what is given; gives what tells of a part.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever started it ends it
-    tell = work(sys.stdin.readline().rstrip("\n"))
-    for number in iter(sys.stdin.readline, ""):
+    asked = sys.stdin.buffer
+    tell = work(asked.readline().decode().rstrip("\n"))
+    for number in asked:
         sys.stdout.buffer.write(tell(int(number)))
         sys.stdout.buffer.flush()
 
@@ -104,8 +115,8 @@ def answer(work: Callable[[str], Callable[[int], bytes]]) -> None:
 class _Work(Generic[T]):
     """Which parts are to be done, and what came of those that are."""
 
-    def __init__(self, parts: int) -> None:
-        self._parts, self._next, self._wanted = parts, 0, 0
+    def __init__(self, parts: int, ahead: int) -> None:
+        self._parts, self._ahead, self._next, self._wanted = parts, ahead, 0, 0
         self._done: dict[int, T | None] = {}
         self._changed = threading.Condition()
 
@@ -119,8 +130,10 @@ class _Work(Generic[T]):
     def next(self, *, wait: bool) -> int | None:
         """A part to be done, if there is any: now, or ever."""
         with self._changed:
-            if wait:
-                self._changed.wait_for(lambda: self._next < self._limit or not self._are_left)
+            while wait and self._limit <= self._next < self._parts:
+                self._changed.wait(1)
+                if not threading.main_thread().is_alive():  # the program ends, and wants no more
+                    return None
             return self._taken()
 
     def put(self, number: int, result: T | None) -> None:
@@ -143,11 +156,7 @@ class _Work(Generic[T]):
 
     @property
     def _limit(self) -> int:
-        return min(self._parts, self._wanted + _AHEAD)
-
-    @property
-    def _are_left(self) -> bool:
-        return self._next < self._parts
+        return min(self._parts, self._wanted + self._ahead)
 
     def _taken(self) -> int | None:
         if self._next >= self._limit:

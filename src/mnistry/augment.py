@@ -4,8 +4,10 @@ import math
 from collections.abc import Callable
 from functools import cache
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 
 from mnistry.recipe import Augment
@@ -47,8 +49,8 @@ def augment(images: Tensor, how: Augment) -> Tensor:
 
 
 def can_be_recorded(how: Augment) -> bool:
-    """Whether the same operations are done each time, and none waits for the device's answer."""
-    return not (how.coarse or how.threshold)
+    """Whether all is done on the device, in the same way each time, as a CUDA graph needs it."""
+    return not (how.elastic or how.coarse or how.threshold)
 
 
 def _uniform(like: Tensor, *shape: int, by: float) -> Tensor:
@@ -83,7 +85,7 @@ def _move(images: Tensor, how: Augment) -> Tensor:
     grid = F.affine_grid(torch.cat([matrix, move], 2), list(images.shape), align_corners=False)
     if how.elastic:
         field = torch.randn(len(images), 2, _KNOTS, _KNOTS, device=images.device)
-        smooth = _resampled(field, _spline(_KNOTS, size, images.device))
+        smooth = _resampled(field, _spline(_KNOTS, size))
         grid = grid + smooth.permute(0, 2, 3, 1) * (2 * how.elastic / size)
     return F.grid_sample(images, grid, align_corners=False)
 
@@ -119,30 +121,31 @@ def _coarse(images: Tensor) -> Tensor:
     parts = []
     for part in images.chunk(4):
         side = int(torch.randint(low, high + 1, ()))
-        parts.append(_resampled(part, _blur(side, images.shape[-1], images.device)))
+        parts.append(_resampled(part, _blur(side, images.shape[-1])))
     return _brightened(torch.cat(parts)) if parts else images
 
 
-def _resampled(images: Tensor, by: Tensor) -> Tensor:
+def _resampled(images: Tensor, matrix: NDArray[np.float32]) -> Tensor:
     """Rows and columns of (..., n, n) brought to (..., m, m) by a matrix (m, n)."""
+    by = torch.as_tensor(matrix, device=images.device)
     return by @ images @ by.T
 
 
 @cache
-def _blur(side: int, size: int, device: torch.device) -> Tensor:
+def _blur(side: int, size: int) -> NDArray[np.float32]:
     """(size, size): to a coarser grid by area, and back."""
     eye = torch.eye(size)[None]  # (1, size, size): a pixel each
     coarse = F.interpolate(eye, side, mode="area")
     back = F.interpolate(coarse, size, mode="linear", align_corners=False)[0].T
-    return back.contiguous().to(device)
+    return np.ascontiguousarray(back.numpy())
 
 
 @cache
-def _spline(knots: int, size: int, device: torch.device) -> Tensor:
+def _spline(knots: int, size: int) -> NDArray[np.float32]:
     """(size, knots): from the knots to a smooth curve through them."""
     eye = torch.eye(knots)[None, None]
     curve = F.interpolate(eye, (size, knots), mode="bicubic", align_corners=True)
-    return curve[0, 0].clone().to(device)
+    return curve[0, 0].numpy().copy()
 
 
 def _brightened(images: Tensor) -> Tensor:

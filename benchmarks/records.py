@@ -77,10 +77,13 @@ def main() -> int:
     add("--data-dir", help="MNIST's IDX files, gzipped or not [MNISTRY_DATA]")
     add("--out", type=Path, default=Path("runs/records"), help="[%(default)s]")
     options = parser.parse_args()
-    data_dir = options.data_dir or os.environ.get("MNISTRY_DATA")
+    is_mnist = options.data == "mnist"
+    data_dir = options.data_dir or (os.environ.get("MNISTRY_DATA") if is_mnist else None)
     options.data_dir = Path(data_dir).absolute() if data_dir else None
-    if options.data_dir is None and (options.data == "mnist" or options.peers):
+    if is_mnist and data_dir is None:
         parser.error("name the folder of MNIST's IDX files: --data-dir, or MNISTRY_DATA")
+    if options.peers and not is_mnist:
+        parser.error("--peers: trains on MNIST; leave out --data")
     machine.keep_to(options.threads)
     data = mnistry.load_dataset(options.data, options.data_dir)
     rows, fastest = [], None

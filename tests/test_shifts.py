@@ -3,7 +3,7 @@
 import pytest
 
 from mnistry.errors import UsageError
-from mnistry.shifts import MOST_SHIFTS, check_shifts, views_of
+from mnistry.shifts import MOST_SHIFTS, at_a_time, check_shifts, views_of
 
 
 @pytest.mark.parametrize("shifts", [-1, 5, 1.0, True, "1", None])
@@ -18,3 +18,5 @@ def test_how_often_an_image_is_read() -> None:
         check_shifts(shifts)
         views.append(views_of(shifts))
     assert views == [1, 9, 25, 49, 81]
+    assert [at_a_time(512, shifts) for shifts in range(5)] == [512, 56, 20, 10, 6]
+    assert at_a_time(50, 4) == 1

@@ -31,7 +31,7 @@ from mnistry.files import check_free, write_file
 from mnistry.model import probabilities_of
 from mnistry.network import open_session
 from mnistry.run import Run
-from mnistry.shifts import views_of
+from mnistry.shifts import at_a_time
 from mnistry.version import __version__
 
 TOLERANCE = 1e-4
@@ -231,7 +231,7 @@ def _compare(
     largest, others, done = 0.0, 0, 0
     with _refusals(run):
         session = open_session(content)
-    size = -(-_BATCH // views_of(run.recipe.test_shifts))
+    size = at_a_time(_BATCH, run.recipe.test_shifts)
     for part in np.split(images, range(1, len(images), size)):
         expected = run.predict(part)
         with _refusals(run):

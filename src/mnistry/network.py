@@ -14,7 +14,7 @@ from mnistry.calibration import at_temperature
 from mnistry.errors import ModelError
 from mnistry.files import open_file
 from mnistry.normalise import SIZE
-from mnistry.shifts import MOST_SHIFTS, views_of
+from mnistry.shifts import MOST_SHIFTS, at_a_time
 
 READER, PAIRS = "reader.onnx", "pairs.onnx"
 """The networks that come with Mnistry: of one digit, and of two that touch."""
@@ -80,7 +80,7 @@ class OnnxNetwork:
             raise ModelError(
                 f"{name}: {_expected(f'no notes that can be read ({error})')}"
             ) from error
-        self._batch = max(1, _BATCH // views_of(shifts))
+        self._batch = at_a_time(_BATCH, shifts)
         try:
             shape = self._run(np.zeros((1, SIZE, SIZE), np.uint8)).shape
         except Exception as error:  # onnxruntime has kinds of its own

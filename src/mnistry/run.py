@@ -21,7 +21,7 @@ from mnistry.evaluation import Report, evaluate
 from mnistry.model import build, logits_of, probabilities_of
 from mnistry.prepare import as_images, scale
 from mnistry.recipe import Recipe
-from mnistry.shifts import check_shifts, views_of
+from mnistry.shifts import at_a_time, check_shifts
 
 History = list[dict[str, Any]]
 
@@ -75,7 +75,7 @@ class Run:
         check_shifts(shifts)
         array = as_images(images)
         rows = []
-        size = -(-_BATCH // views_of(shifts))
+        size = at_a_time(_BATCH, shifts)
         read = functools.partial(logits_of, self.network)
         for part in np.split(array, range(size, len(array), size)):
             pixels = torch.from_numpy(scale(part).copy()).unsqueeze(1)  # may be turned, read-only
@@ -105,9 +105,9 @@ class Run:
                 f"{splits.name}: has the classes {', '.join(splits.test.classes)}; expected those "
                 f"that the run was trained on, {', '.join(self.classes)}"
             )
+        shifts = self.recipe.test_shifts if shifts is None else shifts
         predict = functools.partial(self.predict, shifts=shifts)
-        used = self.recipe.test_shifts if shifts is None else shifts
-        return evaluate(predict, splits.test, f"{splits.name} test", used)
+        return evaluate(predict, splits.test, f"{splits.name} test", shifts)
 
     def load_data(
         self,

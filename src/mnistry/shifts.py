@@ -19,3 +19,8 @@ def check_shifts(shifts: object, name: str = "shifts") -> None:
 def views_of(shifts: int) -> int:
     """How many times an image is read that is moved by up to so many pixels down and across."""
     return (2 * shifts + 1) ** 2
+
+
+def at_a_time(most: int, shifts: int) -> int:
+    """How many such images are read together, at least one, if it is `most` that are not moved."""
+    return max(1, most // views_of(shifts))

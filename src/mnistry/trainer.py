@@ -26,7 +26,7 @@ from mnistry.optimizer import make_optimizer
 from mnistry.prepare import flatten, scale
 from mnistry.recipe import Recipe
 from mnistry.run import History, Run, check_history, fill_network, network_arrays
-from mnistry.shifts import views_of
+from mnistry.shifts import at_a_time
 
 _TELL_EVERY = 0.1  # seconds between two reports of progress
 _STEPS_AT_A_TIME = 32
@@ -243,7 +243,7 @@ class Trainer:
 
     def _score(self, images: Tensor, labels: Tensor) -> tuple[float, float]:
         shifts = self.recipe.test_shifts
-        parts = images.view(-1, 1, 28, 28).split(-(-_SCORE_BATCH // views_of(shifts)))
+        parts = images.view(-1, 1, 28, 28).split(at_a_time(_SCORE_BATCH, shifts))
         read = partial(logits_of, self.network)
         return _figures(torch.cat([probabilities_of(read, x, shifts) for x in parts]), labels)
 

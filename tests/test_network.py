@@ -59,8 +59,8 @@ def test_a_network_that_moves_images_is_given_fewer(shifts: str, tmp_path: Path)
     run, sizes = network._run, []
     network._run = lambda images: sizes.append(len(images)) or run(images)  # type: ignore[method-assign, func-returns-value]
     assert network.predict(np.zeros((600, 28, 28), np.uint8)).shape == (600, 10)
-    assert max(sizes) * (2 * int(shifts) + 1) ** 2 <= 512
-    assert max(sizes) == {"0": 512, "1": 56, "4": 6}[shifts]
+    assert max(sizes) * (2 * int(shifts) + 1) ** 2 <= 128
+    assert max(sizes) == {"0": 128, "1": 14, "4": 1}[shifts]
 
 
 def test_a_file_that_is_missing(tmp_path: Path) -> None:

@@ -366,6 +366,22 @@ def test_the_edges_of_shadows_are_no_digits(seed: int) -> None:
     assert matched(dark, sheet).count(-1) == 0
 
 
+def test_what_is_left_beside_a_line_may_hold_no_ink() -> None:
+    """In uneven light it has no depth, which was an error."""
+    rows = ["56071", "902614", "38149", "22862"]
+    sheet = write_sheet(
+        *(rows, 79),
+        paper="boxed",
+        pen="pencil",
+        tilt=-0.1765434003760431,
+        light=0.6031464502854985,
+        shadow=0.37502987105843494,
+        noise=0.6363982249829898,
+        seed=1178612949,
+    )
+    check(sheet)
+
+
 @pytest.mark.parametrize("box", [0, 3])
 def test_pale_ink_in_uneven_light_is_kept(box: int) -> None:
     """What is paler than most, on bright paper, even if dark lines are close to it."""

@@ -36,7 +36,7 @@ _OF_INK = 0.25  # of the ink's own contrast: what has less is the rim of a strok
 # the same where little of the ink is inside of strokes: a stroke that is narrower than a pixel is
 # the paler for it
 _OF_THIN_INK, _THIN = 0.12, 0.35
-_MANY = 4096  # pixels of an image, of which every second row tells how bright paper is
+_MANY = 4096  # pixels of an image of which every second row is enough
 _TALL = 100  # times as high as wide: an image is turned to find what is connected
 
 
@@ -100,7 +100,7 @@ def find_ink(grey: UInt8s) -> InkMap:
     """
     contrast, uneven, is_dim = _contrast(grey)
     soft = cv2.GaussianBlur(contrast, (3, 3), 0).astype(np.uint8, copy=False)
-    histogram = _histogram(soft)
+    histogram = _histogram(soft[:: _step(soft)])
     ground, sigma = _noise(histogram, is_dim)
     faintest = ground + max(_FAINTEST, _SIGMAS * sigma)
     histogram[: int(faintest) + 1] = 0
@@ -189,6 +189,11 @@ def _histogram(image: UInt8s, where: UInt8s | None = None) -> NDArray[np.float64
     return cv2.calcHist([image], [0], where, [256], [0, 256]).ravel().astype(np.float64)
 
 
+def _step(image: UInt8s) -> int:
+    """How many rows further each row is that tells how bright paper is: it is alike in all."""
+    return 2 if image.size > _MANY else 1
+
+
 def _quantiles(histogram: NDArray[np.float64], *shares: float) -> list[int]:
     total = histogram.cumsum()
     return [int(total.searchsorted(share * total[-1])) for share in shares]
@@ -218,7 +223,7 @@ def _even_paper(small: UInt8s) -> tuple[int, bool] | None:
     None where some of it is brighter or darker, or where something on it is not narrow, and may be
     a shadow or a desk: the paper has to be looked at place by place then.
     """
-    step = 2 if small.size > _MANY else 1  # paper is alike from row to row
+    step = _step(small)
     histogram = _histogram(small[::step])
     is_dark = _is_negative(histogram)
     if is_dark:

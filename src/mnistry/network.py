@@ -19,7 +19,7 @@ from mnistry.shifts import MOST_SHIFTS, at_a_time
 READER, PAIRS = "reader.onnx", "pairs.onnx"
 """The networks that come with Mnistry: of one digit, and of two that touch."""
 
-_BATCH = 512  # images at a time, each time that it is read counted
+_BATCH = 128  # images at a time, each time that it is read counted: what fits into caches
 
 Floats = NDArray[np.float32]
 UInt8s = NDArray[np.uint8]

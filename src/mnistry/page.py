@@ -40,6 +40,7 @@ _PALE = 0.6  # of the depth of most ink: what is paler may be the edge of a shad
 # which is as dark as it is, but for noise, on one side: so many pixels around it, so many of 255,
 # and so much of what is there
 _AROUND, _NOISE, _ONE_SIDE = 4, 12, 0.2
+_SQUARE = np.ones((3, 3), np.uint8)
 _MOST = 5  # atoms of one digit: of broken ones, and of those that `cutting` makes
 
 
@@ -180,18 +181,22 @@ def _pieces(found: InkMap) -> list[Piece]:
         found = found.without(rules)
     labels, stats = components(found.mask)
     pieces = []
-    kernel = np.ones((3, 3), np.uint8)
-    large = (np.maximum(stats[:, 2], stats[:, 3]) >= _LEAST - 1) & (stats[:, 4] >= _LEAST)
-    if large[1:].sum() > MOST_MARKS:
+    large = [
+        (part, x, y, wide, tall)
+        for part, (x, y, wide, tall, area) in enumerate(stats.tolist())
+        if part and max(wide, tall) >= _LEAST - 1 and area >= _LEAST
+    ]
+    if len(large) > MOST_MARKS:
         raise LimitError(
-            f"shows {large[1:].sum():,} separate marks, expected at most {MOST_MARKS:,}; if there "
+            f"shows {len(large):,} separate marks, expected at most {MOST_MARKS:,}; if there "
             "are digits on it, crop it to them, or scan it anew with less noise"
         )
-    for part in (1 + np.flatnonzero(large[1:])).tolist():
-        x, y, wide, tall, _ = stats[part].tolist()
+    for part, x, y, wide, tall in large:
         place = slice(y, y + tall), slice(x, x + wide)
-        own = cv2.dilate((labels[place] == part).view(np.uint8), kernel)
+        own = cv2.dilate((labels[place] == part).view(np.uint8), _SQUARE)
         ink = (found.ink[place] * own).astype(np.uint8, copy=False)
+        if not cv2.countNonZero(ink):  # the blurred rim of a line that was taken out
+            continue
         piece = Piece((x, y, wide, tall), ink)
         thin = min(wide, tall) < _SLIVER * max(wide, tall)
         if not (is_ruled and thin and _is_cut_off(piece, rules.shape)):  # the end of a rule

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _ONE_THREAD = threading.Lock()
-_CHUNK = 32  # files at most
+_CHUNK = 64
 _CHUNKS_EACH = 8  # of a process, if there are enough files
 _SECONDS, _PER_BYTE = 0.001, 2.5e-7  # that a file takes, and each of its bytes: about
 _WORTH = 1.0  # seconds: what takes less is read before a worker would have started
@@ -55,7 +55,7 @@ def read_files(
     """
     network, workers, model = reader.network, 0, None
     names = [os.fspath(name) for name in sources if isinstance(name, str | os.PathLike)]
-    if isinstance(network, OnnxNetwork) and len(names) == len(sources) and _takes(names) > _WORTH:
+    if isinstance(network, OnnxNetwork) and len(names) == len(sources) and _is_much(names):
         workers, model = min(cores(), len(names)) - 1, network.path
     if not workers:
         yield from reader.read_many(sources, single=single)
@@ -90,13 +90,15 @@ def _one_thread() -> Iterator[None]:
             cv2.setNumThreads(usual)
 
 
-def _takes(names: Sequence[str]) -> float:
-    """About how many seconds it takes to read files."""
-    size = 0
+def _is_much(names: Sequence[str]) -> bool:
+    """Whether it takes longer to read files than it is worth to do alone."""
+    seconds = _SECONDS * len(names)
     for name in names:
+        if seconds > _WORTH:
+            break
         with suppress(OSError, ValueError):  # that there is none will be found out
-            size += os.path.getsize(name)
-    return _SECONDS * len(names) + _PER_BYTE * size
+            seconds += _PER_BYTE * os.path.getsize(name)
+    return seconds > _WORTH
 
 
 def _chunk(sources: Sequence[T], size: int, number: int) -> Sequence[T]:

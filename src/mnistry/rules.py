@@ -100,13 +100,13 @@ def find_rules(mask: UInt8s, ink: UInt8s) -> UInt8s:
     """
     inked = mask * (ink > 0)  # without rims, which join the sides of boxes that nearly touch
     labels, stats = components(inked)
-    if np.count_nonzero(stats[:, 2:4].max(1) < _BIT) > _DOTS:  # of lines, which their rims join
+    sizes = stats[1:, 2:4].tolist()
+    if sum(max(size) < _BIT for size in sizes) > _DOTS:  # of lines, which their rims join
         inked = mask
         labels, stats = components(inked)
-    tall = np.minimum(stats[1:, 2], stats[1:, 3])
-    tall = tall[tall >= _SMALLEST // 2]
-    tall.sort()
-    typical = float(tall[len(tall) // 2]) if len(tall) else 0.0
+        sizes = stats[1:, 2:4].tolist()
+    tall = sorted(min(size) for size in sizes if min(size) >= _SMALLEST // 2)
+    typical = float(tall[len(tall) // 2]) if tall else 0.0
     least = tuple(min(_WHOLE * side, _TIMES * typical) for side in mask.shape[::-1])
     others: list[int] = []  # what shows no lines
     ruled: list[tuple[int, list[_Line], list[_Line]]] = []
@@ -122,8 +122,8 @@ def find_rules(mask: UInt8s, ink: UInt8s) -> UInt8s:
             (level, upright) if short == least else _lines_of(own, _SIDE * typical, short, hidden)
         )
 
-    for part in np.flatnonzero(np.maximum(stats[:, 2], stats[:, 3]) >= _SMALLEST).tolist():
-        if part == 0:  # the ground
+    for part, size in enumerate(sizes, start=1):
+        if max(size) < _SMALLEST:
             continue
         level, upright = look(part, hidden=False)
         if level or upright:

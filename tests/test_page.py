@@ -366,6 +366,26 @@ def test_the_edges_of_shadows_are_no_digits(seed: int) -> None:
     assert matched(dark, sheet).count(-1) == 0
 
 
+@pytest.mark.parametrize(
+    ("rows", "seed"),
+    [(["5528184031", "2961920604", "445", "8159115"], 71017), (["0248", "41721936"], 71019)],
+)
+@pytest.mark.parametrize("paper", ["plain", "ruled", "boxed"])
+def test_pencil_beside_a_bright_spot_is_ink(rows: list[str], seed: int, paper: Paper) -> None:
+    """Most of the image is darker than its middle; what is thin tells that it is no negative."""
+    sheet = write_sheet(rows, paper=paper, pen="pencil", light=1.0, seed=seed)
+    check(sheet, found=0.95, extra=0.1)
+    dark = matched(find_rows(np.invert(sheet.image)), sheet)
+    assert len({number for number in dark if number >= 0}) >= 0.95 * len(sheet.labels)
+
+
+def test_squares_as_pale_as_noise_are_lines() -> None:
+    """They were taken for strokes."""
+    rows = ["488", "747345", "81441", "665385"]
+    sheet = write_sheet(rows, paper="squared", pen="pencil", light=1.0, seed=71012)
+    check(sheet, found=0.95, extra=0.1)
+
+
 def test_what_is_left_beside_a_line_may_hold_no_ink() -> None:
     """In uneven light it has no depth, which was an error."""
     rows = ["56071", "902614", "38149", "22862"]

@@ -1,8 +1,8 @@
 """How much ink there is at each pixel of an image: polarity, uneven light and noise taken away.
 
 Ink is what differs from the paper around it: dark on light, or light on dark, whichever of the two
-lies further from the image's middle grey; where large areas are dark and others light, as when
-paper lies on a desk, what is thin tells which of the two is ink. The paper's own brightness is what
+lies further from the image's middle grey; where the paper is not as bright all over, or lies on a
+desk, what is thin tells which of the two is ink. The paper's own brightness is what
 is left when strokes are closed (Serra, 1982) by a square wider than they are, so that a shadow or a
 desk wider than that stays paper, sharp edges and all.
 """
@@ -23,6 +23,7 @@ _FEW = 64  # the same, at most, of what is too coarse to have many strokes
 _SOME = 10  # pixels of strokes' middle: fewer tell nothing
 _WHITE = 240  # of 255: the paper's brightness, which noise may exceed
 _WIDEST = 0.007  # of the image's side: half a stroke that is wider than most
+_STROKES = 0.003  # of an image, at least: what is narrow, if strokes are
 _MUCH_MORE = 2  # so many times as much says that it is not by chance
 _DEEPEST = 0.4  # of the brightest paper: what is darker is enlarged no more than that
 _DIM, _EDGE = 0.7, 0.05  # of the same, and of the image: so dark and so large may be a desk
@@ -253,25 +254,27 @@ def _is_negative(histogram: NDArray[np.float64]) -> bool:
 
 def _is_dark(small: UInt8s) -> bool:
     """Whether the ground is dark and the ink light."""
+    usual = cv2.medianBlur(small, max(3, max(small.shape) // 16 | 1))
+    light, dark = (
+        cv2.threshold(difference, _FAINTEST, 255, cv2.THRESH_TOZERO)[1]
+        for difference in (cv2.subtract(small, usual), cv2.subtract(usual, small))
+    )
+    is_thin = max(map(cv2.countNonZero, (light, dark))) > _STROKES * small.size
+    if is_thin or _has_desk(small):  # whatever light there is, ink is what is thin
+        more, less = light.sum(dtype=np.int64), dark.sum(dtype=np.int64)
+        if max(more, less) > _MUCH_MORE * min(more, less):
+            return bool(more > less)
+    return _is_negative(_histogram(small))
+
+
+def _has_desk(small: UInt8s) -> bool:
+    """Whether there is a desk around the paper, or a part of it is in deep shadow."""
     few = _reduced_by(small, -(-max(small.shape) // _FEW))
     reach = max(1, max(few.shape) // 26)
     bare = cv2.dilate(few, _SQUARE, iterations=reach)  # closed and opened: without most strokes,
     bare = cv2.erode(bare, _SQUARE, iterations=2 * reach)  # dark and light
     bare = cv2.dilate(bare, _SQUARE, iterations=reach)
     bright = cv2.threshold(bare, 0, 255, cv2.THRESH_OTSU)[1].astype(np.uint8, copy=False)
-    if _is_on_desk(bright):  # or in deep shadow: ink is what is thin
-        usual = cv2.medianBlur(small, max(3, max(small.shape) // 16 | 1))
-        light, dark = (
-            cv2.threshold(difference, _FAINTEST, 255, cv2.THRESH_TOZERO)[1].sum(dtype=np.int64)
-            for difference in (cv2.subtract(small, usual), cv2.subtract(usual, small))
-        )
-        if max(light, dark) > _MUCH_MORE * min(light, dark):
-            return bool(light > dark)
-    return _is_negative(_histogram(small))
-
-
-def _is_on_desk(bright: UInt8s) -> bool:
-    """Whether one part of an image is large, and the other along a side: (h, w), 255 or 0."""
     strip = max(1, min(bright.shape) // 8)
     strips = bright[:strip], bright[-strip:], bright[:, :strip], bright[:, -strip:]
     shares = [cv2.countNonZero(part) / part.size for part in strips]

@@ -101,8 +101,10 @@ def find_rules(mask: UInt8s, ink: UInt8s) -> UInt8s:
     inked = mask * (ink > 0)  # without rims, which join the sides of boxes that nearly touch
     labels, stats = components(inked)
     sizes = stats[1:, 2:4].tolist()
-    if sum(max(size) < _BIT for size in sizes) > _DOTS:  # of lines, which their rims join
-        inked = mask
+    if sum(max(size) < _BIT for size in sizes) > _DOTS:  # of lines, which their rims join,
+        inked = mask.copy()  # or what is as wide as they are
+        for bar in (_bar(_BIT), _bar(_BIT).T):
+            inked |= cv2.morphologyEx(mask, cv2.MORPH_CLOSE, bar).astype(np.uint8, copy=False)
         labels, stats = components(inked)
         sizes = stats[1:, 2:4].tolist()
     tall = sorted(min(size) for size in sizes if min(size) >= _SMALLEST // 2)

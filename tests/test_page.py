@@ -379,6 +379,40 @@ def test_pencil_beside_a_bright_spot_is_ink(rows: list[str], seed: int, paper: P
     assert len({number for number in dark if number >= 0}) >= 0.95 * len(sheet.labels)
 
 
+@pytest.mark.parametrize("edge", [False, True])
+def test_a_large_digit_in_light_that_falls_to_one_side(edge: bool) -> None:
+    """It fills its crop, so that little of it is thin; half of that may lie in a shadow."""
+    right = 0
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        side = int(rng.integers(40, 160))
+        image = np.full((side, side), 220, np.uint8)
+        thick, place = max(2, side // int(rng.integers(8, 20))), (side // 4, side * 4 // 5)
+        cv2.putText(image, str(seed % 10), place, 0, side / 35, 45, thick, cv2.LINE_AA)
+        ink = cv2.boundingRect((image < 130).astype(np.uint8))
+        rows, columns = np.mgrid[-1 : 1 : side * 1j, -1 : 1 : side * 1j]
+        turn = rng.uniform(0, 2 * np.pi)
+        along = np.cos(turn) * columns + np.sin(turn) * rows
+        shade, slope = rng.uniform(0.4, 0.7), rng.uniform(0.1, 0.25)
+        light = np.where(along > 0.4, shade, 1) if edge else 1 - slope * (1 + along)
+        lit = np.clip(image * light + rng.normal(0, 2, image.shape), 0, 255).astype(np.uint8)
+        for each in (lit, np.invert(lit)):
+            piece = find_one(each)
+            right += piece is not None and iou(piece.box, ink) > 0.5
+    assert right >= 75
+
+
+@pytest.mark.parametrize("seed", [1, 4, 5])
+def test_boxes_with_specks_are_boxes(seed: int) -> None:
+    """Specks are not what lines fell to: nothing is joined, as that would join boxes."""
+    sheet = write_sheet(["488", "747345", "81441"], 50, paper="boxed", seed=seed)
+    dirt = np.random.default_rng(seed).random(sheet.image.shape) < 0.002
+    rows = find_rows(np.where(dirt, 60, sheet.image).astype(np.uint8))
+    order = matched(rows, sheet)
+    assert len({number for number in order if number >= 0}) >= 13
+    assert order.count(-1) <= 3
+
+
 def test_squares_as_pale_as_noise_are_lines() -> None:
     """They were taken for strokes."""
     rows = ["488", "747345", "81441", "665385"]

@@ -1,10 +1,10 @@
 """How much ink there is at each pixel of an image: polarity, uneven light and noise taken away.
 
 Ink is what differs from the paper around it: dark on light, or light on dark, whichever of the two
-lies further from the image's middle grey; where the paper is not as bright all over, or lies on a
-desk, what is thin tells which of the two is ink. The paper's own brightness is what
-is left when strokes are closed (Serra, 1982) by a square wider than they are, so that a shadow or a
-desk wider than that stays paper, sharp edges and all.
+lies further from the image's middle grey; where the paper is not as bright all over, what is thin,
+if it is nearly all of one kind. The paper's own brightness is what is left when strokes are closed
+(Serra, 1982) by a square wider than they are, so that a shadow or a desk wider than that stays
+paper, sharp edges and all.
 """
 
 from dataclasses import dataclass, replace
@@ -23,8 +23,8 @@ _FEW = 64  # the same, at most, of what is too coarse to have many strokes
 _SOME = 10  # pixels of strokes' middle: fewer tell nothing
 _WHITE = 240  # of 255: the paper's brightness, which noise may exceed
 _WIDEST = 0.007  # of the image's side: half a stroke that is wider than most
-_STROKES = 0.003  # of an image, at least: what is narrow, if strokes are
-_MUCH_MORE = 2  # so many times as much says that it is not by chance
+_STROKES = 0.009  # of an image is narrow where strokes are; less may be the corners of thick ones
+_MUCH_MORE = 3  # so many times as much says that it is not by chance
 _DEEPEST = 0.4  # of the brightest paper: what is darker is enlarged no more than that
 _DIM, _EDGE = 0.7, 0.05  # of the same, and of the image: so dark and so large may be a desk
 # even paper: how much of it is about as bright as most, how bright, and how loud its noise may be
@@ -37,7 +37,7 @@ _OF_INK = 0.25  # of the ink's own contrast: what has less is the rim of a strok
 # the same where little of the ink is inside of strokes: a stroke that is narrower than a pixel is
 # the paler for it
 _OF_THIN_INK, _THIN = 0.12, 0.35
-_MANY = 4096  # pixels of an image of which every second row is enough
+_MANY = 4096  # pixels of an image, of which every second row tells how bright paper is
 _TALL = 100  # times as high as wide: an image is turned to find what is connected
 
 
@@ -101,7 +101,7 @@ def find_ink(grey: UInt8s) -> InkMap:
     """
     contrast, uneven, is_dim = _contrast(grey)
     soft = cv2.GaussianBlur(contrast, (3, 3), 0).astype(np.uint8, copy=False)
-    histogram = _histogram(soft[:: _step(soft)])
+    histogram = _histogram(soft)
     ground, sigma = _noise(histogram, is_dim)
     faintest = ground + max(_FAINTEST, _SIGMAS * sigma)
     histogram[: int(faintest) + 1] = 0
@@ -190,11 +190,6 @@ def _histogram(image: UInt8s, where: UInt8s | None = None) -> NDArray[np.float64
     return cv2.calcHist([image], [0], where, [256], [0, 256]).ravel().astype(np.float64)
 
 
-def _step(image: UInt8s) -> int:
-    """How many rows further each row is that tells how bright paper is: it is alike in all."""
-    return 2 if image.size > _MANY else 1
-
-
 def _quantiles(histogram: NDArray[np.float64], *shares: float) -> list[int]:
     total = histogram.cumsum()
     return [int(total.searchsorted(share * total[-1])) for share in shares]
@@ -224,7 +219,7 @@ def _even_paper(small: UInt8s) -> tuple[int, bool] | None:
     None where some of it is brighter or darker, or where something on it is not narrow, and may be
     a shadow or a desk: the paper has to be looked at place by place then.
     """
-    step = _step(small)
+    step = 2 if small.size > _MANY else 1  # paper is alike from row to row
     histogram = _histogram(small[::step])
     is_dark = _is_negative(histogram)
     if is_dark:
@@ -254,17 +249,36 @@ def _is_negative(histogram: NDArray[np.float64]) -> bool:
 
 def _is_dark(small: UInt8s) -> bool:
     """Whether the ground is dark and the ink light."""
+    light, dark, share = _narrow(small)
+    is_thin = share > _STROKES
+    if not is_thin:  # one thick digit, or nothing: light may fall from side to side
+        small = _level(small)
+        light, dark, _ = _narrow(small)
+    is_one_kind = max(light, dark) > _MUCH_MORE * min(light, dark)
+    if is_one_kind and (is_thin or _has_desk(small)):  # whatever light there is, it is ink
+        return light > dark
+    return _is_negative(_histogram(small))
+
+
+def _narrow(small: UInt8s) -> tuple[float, float, float]:
+    """How much light there is in what is narrow, how much dark, and its share of the image."""
     usual = cv2.medianBlur(small, max(3, max(small.shape) // 16 | 1))
-    light, dark = (
+    parts = [
         cv2.threshold(difference, _FAINTEST, 255, cv2.THRESH_TOZERO)[1]
         for difference in (cv2.subtract(small, usual), cv2.subtract(usual, small))
-    )
-    is_thin = max(map(cv2.countNonZero, (light, dark))) > _STROKES * small.size
-    if is_thin or _has_desk(small):  # whatever light there is, ink is what is thin
-        more, less = light.sum(dtype=np.int64), dark.sum(dtype=np.int64)
-        if max(more, less) > _MUCH_MORE * min(more, less):
-            return bool(more > less)
-    return _is_negative(_histogram(small))
+    ]
+    light, dark = (cv2.sumElems(part)[0] for part in parts)
+    return light, dark, max(map(cv2.countNonZero, parts)) / small.size
+
+
+def _level(small: UInt8s) -> UInt8s:
+    """Without what light does that falls from one side to another: a plane, by least squares."""
+    slopes = []
+    for axis in (1, 0):
+        along = np.linspace(-1, 1, small.shape[1 - axis], dtype=np.float32)
+        slopes.append(along * (along @ small.mean(axis) / max(1.0, along @ along)))
+    level: UInt8s = np.clip(small - slopes[0][:, None] - slopes[1], 0, 255).astype(np.uint8)
+    return level
 
 
 def _has_desk(small: UInt8s) -> bool:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _ONE_THREAD = threading.Lock()
-_CHUNK = 64
+_CHUNK = 32  # files at most
 _CHUNKS_EACH = 8  # of a process, if there are enough files
 _SECONDS, _PER_BYTE = 0.001, 2.5e-7  # that a file takes, and each of its bytes: about
 _WORTH = 1.0  # seconds: what takes less is read before a worker would have started
@@ -91,7 +91,7 @@ def _one_thread() -> Iterator[None]:
 
 
 def _is_much(names: Sequence[str]) -> bool:
-    """Whether it takes longer to read files than it is worth to do alone."""
+    """Whether it would take this process alone so long that workers are worth starting."""
     seconds = _SECONDS * len(names)
     for name in names:
         if seconds > _WORTH:

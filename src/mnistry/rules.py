@@ -84,7 +84,7 @@ class _Line:
         return rows.clip(0, shape[0] - 1), np.broadcast_to(columns, rows.shape)
 
 
-def find_rules(mask: UInt8s, ink: UInt8s) -> UInt8s:
+def find_rules(mask: UInt8s, ink: UInt8s, page: tuple[int, ...]) -> UInt8s:
     """Find the lines of ruled, squared and boxed paper.
 
     A line is straight, thin for its length, and reaches across the image, or is longer than the
@@ -95,6 +95,7 @@ def find_rules(mask: UInt8s, ink: UInt8s) -> UInt8s:
         mask: (h, w) uint8, 255 where there is anything, else 0.
         ink: (h, w) uint8, 0 ground to 255 ink. Where a line has more than usual, a stroke crosses;
             where there is none, the mask holds the pale rims of lines and strokes.
+        page: The height and width of the image that both are of, or of a part of.
 
     Returns:
         (h, w) uint8, 255 where lines are, but where strokes cross them; else 0.
@@ -112,7 +113,7 @@ def find_rules(mask: UInt8s, ink: UInt8s) -> UInt8s:
     sizes = stats[1:, 2:4].tolist()
     tall = sorted(min(size) for size in sizes if min(size) >= _SMALLEST // 2)
     typical = float(tall[len(tall) // 2]) if tall else 0.0
-    least = tuple(min(_WHOLE * side, _TIMES * typical) for side in mask.shape[::-1])
+    least = tuple(min(_WHOLE * side, _TIMES * typical) for side in page[::-1])
     others: list[int] = []  # what shows no lines
     ruled: list[tuple[int, list[_Line], list[_Line]]] = []
 

@@ -13,7 +13,6 @@ reads one sees it whole or not at all, at whatever instant the writer is killed.
 import itertools
 import json
 import os
-import secrets
 import zlib
 from collections.abc import Mapping
 from contextlib import suppress
@@ -143,7 +142,7 @@ def make_run_folder(path: Path, config: Mapping[str, Any]) -> None:
     """
     check_free(path)
     path = path.absolute()
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    temporary = path.with_name(f".{path.name}.{os.urandom(4).hex()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary.mkdir()

@@ -173,7 +173,7 @@ def test_an_even_image_has_no_ink(shape: tuple[int, int], level: int) -> None:
 def test_noise_is_no_ink(level: int, noise: float) -> None:
     rng = np.random.default_rng(noise)
     image = (level + rng.normal(0, noise, (400, 500))).clip(0, 255).astype(np.uint8)
-    assert (find_ink(image).mask > 0).mean() < 1e-4
+    assert (find_ink(image).mask > 0).mean() < 5e-4  # a few grains
 
 
 def test_faint_pencil() -> None:
@@ -199,6 +199,23 @@ def test_a_mostly_dark_crop() -> None:
     found = find_ink(image)
     assert found.mask[25:35, 6].all()
     assert not found.mask[:, 12:18].any()
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_a_thin_stroke_goes_on_where_it_is_weak(dark: bool) -> None:
+    image = np.full((80, 80), 240, np.uint8)
+    image[10:60, 30] = 120
+    image[26:35, 30] = image[20:30, 60] = 216  # too pale to stand out
+    image = (image + np.random.default_rng(0).normal(0, 2, image.shape)).round().astype(np.uint8)
+    found = find_ink(255 - image if dark else image)
+    assert not found.faint[28:33].any()
+    assert found.mask[11:59, 30].all()
+    assert not found.mask[:, 50:].any()
+    lines = np.zeros_like(image)
+    lines[10:26] = 255
+    rest = found.without(lines)  # what is weak there may be a line's rim
+    assert rest.mask[36:59, 30].all()
+    assert not (rest.mask & ~rest.faint).any()
 
 
 @pytest.mark.parametrize("light", [0.0, 1.0])
@@ -232,7 +249,8 @@ def test_anything_has_some_ink_or_none(height: int, width: int, seed: int, level
     for part in (found.ink, found.mask, found.faint):
         assert part.shape == image.shape
         assert part.dtype == np.uint8
-    assert not (found.mask & ~found.faint).any()
+    labels, stats = components(found.mask)  # each stands out somewhere
+    assert set(labels[found.faint > 0].tolist()) >= set(range(1, len(stats)))
 
 
 @pytest.mark.parametrize("side", [40, 600])

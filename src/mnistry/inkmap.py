@@ -33,6 +33,7 @@ _EVEN, _DARKEST, _LOUD = 0.95, 64, 0.25
 _NARROW = 9  # pixels, in the coarse image: what is as wide may be no ink
 _SIGMAS = 5.0  # of the noise: what is fainter is paper
 _FAINTEST = 18  # of 255: what differs less from the paper is no ink
+_WEAK = 0.5  # of that: what goes on a stroke that is narrower than a pixel
 _FULL = 0.9  # of what stands out: how much has less contrast than full ink
 _OF_INK = 0.25  # of the ink's own contrast: what has less is the rim of a stroke, or a faint rule
 # the same where little of the ink is inside of strokes: a stroke that is narrower than a pixel is
@@ -57,6 +58,8 @@ class InkMap:
     """The contrast of full ink."""
     faint: UInt8s
     """(h, w) uint8, 255 where anything stands out from the paper, else 0."""
+    weakest: float | None
+    """The contrast from which what goes on a thin stroke is ink; None where nothing else is."""
     uneven: UInt8s | None
     """(h, w) uint8: the image, dark on light, where its paper is not as bright all over."""
 
@@ -65,22 +68,35 @@ class InkMap:
         x, y, wide, tall = cv2.boundingRect(self.faint)
         left, top = max(0, x - _MARGIN), max(0, y - _MARGIN)
         place = slice(top, y + tall + _MARGIN), slice(left, x + wide + _MARGIN)
-        parts = (self.contrast[place], self.soft[place], self.ground, self.full, self.faint[place])
-        return InkMap(*parts, None if self.uneven is None else self.uneven[place]), left, top
+        part = replace(
+            self,
+            contrast=self.contrast[place],
+            soft=self.soft[place],
+            faint=self.faint[place],
+            uneven=None if self.uneven is None else self.uneven[place],
+        )
+        return part, left, top
 
     def without(self, lines: UInt8s) -> "InkMap":
         """The same, where some of what stands out is no ink: (h, w) 255 there, else 0."""
         faint = self.faint & ~lines
         (full,) = _quantiles(_histogram(self.soft, faint), _FULL)
-        return replace(self, full=full, faint=faint)
+        return replace(self, full=full, faint=faint, weakest=None)  # their rims go on strokes, too
 
     @cached_property
     def _inked(self) -> tuple[float, UInt8s]:
         """The least contrast that any ink has, and where there is as much."""
         least, strokes = self._above(_OF_INK)
         inside = cv2.countNonZero(cv2.erode(strokes, _SQUARE))
-        is_thin = inside < _THIN * cv2.countNonZero(strokes)
-        return self._above(_OF_THIN_INK) if is_thin else (least, strokes)
+        if inside >= _THIN * cv2.countNonZero(strokes):
+            return least, strokes
+        least, strokes = self._above(_OF_THIN_INK)
+        if self.weakest is None:
+            return least, strokes
+        labels, stats = components(_over(self.soft, self.weakest))  # two thresholds: Canny, 1986
+        is_ink = np.zeros(len(stats), np.uint8)
+        is_ink[labels[strokes > 0]] = 255
+        return min(least, self.weakest), is_ink[labels]
 
     def _above(self, share: float) -> tuple[float, UInt8s]:
         least = self.ground + share * (self.full - self.ground)
@@ -117,7 +133,8 @@ def find_ink(grey: UInt8s) -> InkMap:
     faintest = ground + max(_FAINTEST, _SIGMAS * sigma)
     histogram[: int(faintest) + 1] = 0
     (full,) = _quantiles(histogram, _FULL)
-    return InkMap(contrast, soft, ground, full, _over(soft, faintest), uneven)
+    weakest = ground + _WEAK * (faintest - ground)
+    return InkMap(contrast, soft, ground, full, _over(soft, faintest), weakest, uneven)
 
 
 def _contrast(grey: UInt8s) -> tuple[UInt8s, UInt8s | None, bool]:
@@ -174,7 +191,8 @@ def _noise(histogram: NDArray[np.float64], both: bool) -> tuple[int, float]:
         both: Whether what is darker than the ground may be noise too, as the grain of a desk,
             rather than ink or rules, of which there may be more than there is ground.
     """
-    ground = int(cv2.boxFilter(histogram, -1, (1, 9), borderType=cv2.BORDER_CONSTANT).argmax())
+    near = cv2.boxFilter(histogram, -1, (1, 9), normalize=False, borderType=cv2.BORDER_CONSTANT)
+    ground = int(near.argmax())
     spread = histogram[ground::-1]
     if both:
         (ground,) = _quantiles(histogram, 0.5)

@@ -205,10 +205,10 @@ def test_a_mostly_dark_crop() -> None:
 def test_a_thin_stroke_goes_on_where_it_is_weak(dark: bool) -> None:
     image = np.full((80, 80), 240, np.uint8)
     image[10:60, 30] = 120
-    image[26:35, 30] = image[20:30, 60] = 216  # too pale to stand out
+    image[26:30, 30] = image[20:30, 60] = 216  # too pale to stand out
     image = (image + np.random.default_rng(0).normal(0, 2, image.shape)).round().astype(np.uint8)
     found = find_ink(255 - image if dark else image)
-    assert not found.faint[28:33].any()
+    assert not found.faint[27:29].any()
     assert found.mask[11:59, 30].all()
     assert not found.mask[:, 50:].any()
     lines = np.zeros_like(image)
@@ -216,6 +216,18 @@ def test_a_thin_stroke_goes_on_where_it_is_weak(dark: bool) -> None:
     rest = found.without(lines)  # what is weak there may be a line's rim
     assert rest.mask[36:59, 30].all()
     assert not (rest.mask & ~rest.faint).any()
+
+
+@pytest.mark.parametrize("level", [212, 216, 220, 224])
+def test_a_thin_stroke_does_not_go_on_along_a_pale_line(level: int) -> None:
+    image = np.full((330, 450), 240, np.uint8)
+    image[::20] = image[:, ::20] = level
+    for x in range(25, 430, 40):
+        image[52:67, x] = 100
+    image = (image + np.random.default_rng(1).normal(0, 1.2, image.shape)).round().astype(np.uint8)
+    _, stats = components(find_ink(image).mask)
+    assert len(stats) - 1 == 11
+    assert stats[1:, 2:4].max() < 24
 
 
 @pytest.mark.parametrize("light", [0.0, 1.0])

@@ -34,6 +34,7 @@ _NARROW = 9  # pixels, in the coarse image: what is as wide may be no ink
 _SIGMAS = 5.0  # of the noise: what is fainter is paper
 _FAINTEST = 18  # of 255: what differs less from the paper is no ink
 _WEAK = 0.5  # of that: what goes on a stroke that is narrower than a pixel
+_STRONG, _REACH = 0.5, 2  # of such strokes: how much stands out; and how many pixels they go on
 _FULL = 0.9  # of what stands out: how much has less contrast than full ink
 _OF_INK = 0.25  # of the ink's own contrast: what has less is the rim of a stroke, or a faint rule
 # the same where little of the ink is inside of strokes: a stroke that is narrower than a pixel is
@@ -94,9 +95,11 @@ class InkMap:
         if self.weakest is None:
             return least, strokes
         labels, stats = components(_over(self.soft, self.weakest))  # two thresholds: Canny, 1986
-        is_ink = np.zeros(len(stats), np.uint8)
-        is_ink[labels[strokes > 0]] = 255
-        return min(least, self.weakest), is_ink[labels]
+        strong = np.bincount(labels[strokes > 0], minlength=len(stats))
+        # else it is a pale line that a stroke touches, or a grain of noise
+        goes_on = (strong >= _SOME) & (strong >= _STRONG * stats[:, 4])
+        near = cv2.dilate(strokes, _SQUARE, iterations=_REACH).astype(np.uint8, copy=False)
+        return min(least, self.weakest), strokes | (near * goes_on[labels])
 
     def _above(self, share: float) -> tuple[float, UInt8s]:
         least = self.ground + share * (self.full - self.ground)

@@ -21,7 +21,7 @@ _VALUES = np.arange(256)
 _SQUARE = np.ones((3, 3), np.uint8)  # so often, it is as large as need be
 _COARSE = 512  # pixels of the longer side of what the paper is estimated on
 _FEW = 64  # the same, at most, of what is too coarse to have many strokes
-_SOME = 10  # pixels of strokes' middle: fewer tell nothing
+_SOME = 10  # pixels of strokes, or of their middle: fewer tell nothing
 _WHITE = 240  # of 255: the paper's brightness, which noise may exceed
 _WIDEST = 0.007  # of the image's side: half a stroke that is wider than most
 _STROKES = 0.009  # of an image is narrow where strokes are; less may be the corners of thick ones
@@ -219,9 +219,9 @@ def _extremes(image: NDArray[Any]) -> tuple[float, float]:
 
 
 def _histogram(image: UInt8s, where: UInt8s | None = None) -> NDArray[np.float64]:
-    """How many pixels have each value; of a large image in every third row."""
-    if image.size > _MANY:
-        image, where = image[::3], None if where is None else where[::3]
+    """How many pixels have each value; of all of a large image in every third row."""
+    if where is None and image.size > _MANY:  # of some of it a third may be none
+        image = image[::3]
     return cv2.calcHist([image], [0], where, [256], [0, 256]).ravel().astype(np.float64)
 
 

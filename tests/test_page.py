@@ -420,6 +420,21 @@ def test_squares_as_pale_as_noise_are_lines() -> None:
     check(sheet, found=0.95, extra=0.1)
 
 
+@pytest.mark.parametrize(("thick", "level", "noise"), [(1, 40, 3), (1, 38, 5), (2, 34, 1.5)])
+def test_lines_that_noise_cuts_to_bits_are_lines(thick: int, level: int, noise: float) -> None:
+    """Half of their pixels stand out, and hundreds of bits were taken for digits."""
+    image = np.full((600, 800), 245, np.uint8)
+    for at in range(30, 780, 30):
+        image[:, at : at + thick] = image[at : at + thick] = 245 - level
+    places = [(x, y) for y in range(60, 580, 60) for x in range(30, 760, 50)]
+    for x, y in places:
+        number = str((x + y) // 10 % 10)
+        cv2.putText(image, number, (x, y), cv2.FONT_HERSHEY_SIMPLEX, 0.7, 60, 1, cv2.LINE_AA)
+    image = image + np.random.default_rng(level).normal(0, noise, image.shape)
+    rows = find_rows(image.round().clip(0, 255).astype(np.uint8))
+    assert abs(sum(map(len, rows)) - len(places)) <= 2
+
+
 def test_what_is_left_beside_a_line_may_hold_no_ink() -> None:
     """In uneven light it has no depth, which was an error."""
     rows = ["56071", "902614", "38149", "22862"]

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from mnistry.inkmap import find_ink
+from mnistry.inkmap import InkMap, find_ink
 from mnistry.pen.paper import Paper, write_sheet
 from mnistry.pen.paper.layout import Layout
 from mnistry.pen.paper.photo import Layer
@@ -17,14 +17,13 @@ ROWS = ["3141592", "6535", "8979323"]
 
 
 def rules_of(image: np.ndarray) -> np.ndarray:
-    found = find_ink(image)
-    return find_rules(found.faint, found.ink, image.shape)
+    return find_rules(find_ink(image), image.shape)
 
 
 def left_of(image: np.ndarray) -> np.ndarray:
     """Where there is ink without lines: (h, w) bool."""
     found = find_ink(image)
-    return found.without(find_rules(found.faint, found.ink, image.shape)).mask > 0
+    return found.without(find_rules(found, image.shape)).mask > 0
 
 
 @pytest.fixture
@@ -277,7 +276,7 @@ def test_nothing_and_almost_nothing() -> None:
     for shape in ((1, 1), (1, 500), (500, 1), (14, 14), (40, 40)):
         for mask in (np.zeros(shape, np.uint8), np.full(shape, 255, np.uint8)):
             before = mask.copy()
-            rules = find_rules(mask, mask, mask.shape)
+            rules = find_rules(InkMap(mask, mask, 0, 255, mask, 127, None), mask.shape)
             assert (rules.shape, rules.dtype) == (shape, np.uint8)
             assert not (rules & ~mask).any()
             np.testing.assert_array_equal(mask, before)

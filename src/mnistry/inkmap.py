@@ -34,6 +34,7 @@ _NARROW = 9  # pixels, in the coarse image: what is as wide may be no ink
 _SIGMAS = 5.0  # of the noise: what is fainter is paper
 _FAINTEST = 18  # of 255: what differs less from the paper is no ink
 _WEAK = 0.5  # of that: what goes on a stroke that is narrower than a pixel
+_PALE = 0.65  # of the same: what a line may be that is in bits otherwise
 _STRONG, _REACH = 0.5, 2  # of such strokes: how much stands out; and how many pixels they go on
 _FULL = 0.9  # of what stands out: how much has less contrast than full ink
 _OF_INK = 0.25  # of the ink's own contrast: what has less is the rim of a stroke, or a faint rule
@@ -59,10 +60,12 @@ class InkMap:
     """The contrast of full ink."""
     faint: UInt8s
     """(h, w) uint8, 255 where anything stands out from the paper, else 0."""
-    weakest: float | None
-    """The contrast from which what goes on a thin stroke is ink; None where nothing else is."""
+    faintest: float
+    """The contrast above which it does."""
     uneven: UInt8s | None
     """(h, w) uint8: the image, dark on light, where its paper is not as bright all over."""
+    is_bare: bool = True
+    """Whether nothing was taken out, whose rim may be left."""
 
     def trimmed(self) -> tuple["InkMap", int, int]:
         """The part where anything stands out, and a little around it; its left and its top."""
@@ -82,7 +85,7 @@ class InkMap:
         """The same, where some of what stands out is no ink: (h, w) 255 there, else 0."""
         faint = self.faint & ~lines
         (full,) = _quantiles(_histogram(self.soft, faint), _FULL)
-        return replace(self, full=full, faint=faint, weakest=None)  # their rims go on strokes, too
+        return replace(self, full=full, faint=faint, is_bare=False)
 
     @cached_property
     def _inked(self) -> tuple[float, UInt8s]:
@@ -92,18 +95,27 @@ class InkMap:
         if inside >= _THIN * cv2.countNonZero(strokes):
             return least, strokes
         least, strokes = self._above(_OF_THIN_INK)
-        if self.weakest is None:
+        if not self.is_bare:  # the rims of lines go on strokes, too
             return least, strokes
-        labels, stats = components(_over(self.soft, self.weakest))  # two thresholds: Canny, 1986
+        weakest = self._weaker(_WEAK)
+        labels, stats = components(_over(self.soft, weakest))  # two thresholds: Canny, 1986
         strong = np.bincount(labels[strokes > 0], minlength=len(stats))
         # else it is a pale line that a stroke touches, or a grain of noise
         goes_on = (strong >= _SOME) & (strong >= _STRONG * stats[:, 4])
         near = cv2.dilate(strokes, _SQUARE, iterations=_REACH).astype(np.uint8, copy=False)
-        return min(least, self.weakest), strokes | (near * goes_on[labels])
+        return min(least, weakest), strokes | (near * goes_on[labels])
 
     def _above(self, share: float) -> tuple[float, UInt8s]:
         least = self.ground + share * (self.full - self.ground)
         return least, _over(self.soft, least) & self.faint
+
+    def _weaker(self, share: float) -> float:
+        return self.ground + share * (self.faintest - self.ground)
+
+    @property
+    def pale(self) -> UInt8s:
+        """(h, w) uint8, 255 where anything may stand out, or be noise, else 0."""
+        return _over(self.soft, self._weaker(_PALE))
 
     @property
     def mask(self) -> UInt8s:
@@ -136,8 +148,7 @@ def find_ink(grey: UInt8s) -> InkMap:
     faintest = ground + max(_FAINTEST, _SIGMAS * sigma)
     histogram[: int(faintest) + 1] = 0
     (full,) = _quantiles(histogram, _FULL)
-    weakest = ground + _WEAK * (faintest - ground)
-    return InkMap(contrast, soft, ground, full, _over(soft, faintest), weakest, uneven)
+    return InkMap(contrast, soft, ground, full, _over(soft, faintest), faintest, uneven)
 
 
 def _contrast(grey: UInt8s) -> tuple[UInt8s, UInt8s | None, bool]:

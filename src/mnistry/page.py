@@ -177,7 +177,7 @@ def _pieces(found: InkMap) -> list[Piece]:
     """The connected pieces of ink without ruled lines, each with the faint rim of its strokes."""
     page = found.faint.shape
     found, left, top = found.trimmed()
-    rules = find_rules(found.faint, found.ink, page)
+    rules = find_rules(found, page)
     is_ruled = cv2.countNonZero(rules) > 0
     if is_ruled:
         found = found.without(rules)

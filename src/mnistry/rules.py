@@ -8,14 +8,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mnistry.inkmap import components
+from mnistry.inkmap import InkMap, components
 
 UInt8s = NDArray[np.uint8]
 
 _AROUND = np.ones((3, 3), np.uint8)
 _SMALLEST = 14  # pixels of a frame's side, or of a rule
-_BIT, _DOTS = 7, 50  # pixels of a dot, at most; so many of them may be dotted lines
-_IN_BITS = 0.06  # of all that there is: more is no dirt, but lines as pale as noise
+_BIT, _BITS = 40, 50  # pixels of a thin bit, at most; so many of them may be pale lines
 _THIN = 25  # a rule is so many times as long as thick; no bar of a digit is, but a hair's
 _POST = 60  # the same for an upright one: a 1 has no bar that gives it away
 _FRAME = 8  # a side of a frame
@@ -84,7 +83,7 @@ class _Line:
         return rows.clip(0, shape[0] - 1), np.broadcast_to(columns, rows.shape)
 
 
-def find_rules(mask: UInt8s, ink: UInt8s, page: tuple[int, ...]) -> UInt8s:
+def find_rules(found: InkMap, page: tuple[int, ...]) -> UInt8s:
     """Find the lines of ruled, squared and boxed paper.
 
     A line is straight, thin for its length, and reaches across the image, or is longer than the
@@ -92,25 +91,21 @@ def find_rules(mask: UInt8s, ink: UInt8s, page: tuple[int, ...]) -> UInt8s:
     line in the middle of a rectangle is none, but a 1, if others as large have none.
 
     Args:
-        mask: (h, w) uint8, 255 where there is anything, else 0.
-        ink: (h, w) uint8, 0 ground to 255 ink. Where a line has more than usual, a stroke crosses;
-            where there is none, the mask holds the pale rims of lines and strokes.
-        page: The height and width of the image that both are of, or of a part of.
+        found: What stands out, (h, w), its rims and all, and the ink: where a line has more of it
+            than usual, a stroke crosses.
+        page: The height and width of the image that it is of, or of a part of.
 
     Returns:
         (h, w) uint8, 255 where lines are, but where strokes cross them; else 0.
     """
+    mask, ink = found.faint, found.ink
     inked = mask * (ink > 0)  # without rims, which join the sides of boxes that nearly touch
     labels, stats = components(inked)
-    bits = [area for _, _, wide, tall, area in stats[1:].tolist() if max(wide, tall) < _BIT]
-    if len(bits) > _DOTS:  # of lines, which their rims join
-        inked = mask
-        if sum(bits) > _IN_BITS * stats[1:, 4].sum():  # or what is as wide as a bit
-            for bar in (_bar(_BIT), _bar(_BIT).T):
-                closed = cv2.morphologyEx(mask, cv2.MORPH_CLOSE, bar)
-                inked = inked | closed.astype(np.uint8, copy=False)
-        labels, stats = components(inked)
     sizes = stats[1:, 2:4].tolist()
+    if sum(min(size) <= _HAIR and max(size) < _BIT for size in sizes) > _BITS:
+        inked = mask | found.pale  # which joins lines that are hardly darker than the noise
+        labels, stats = components(inked)
+        sizes = stats[1:, 2:4].tolist()
     tall = sorted(min(size) for size in sizes if min(size) >= _SMALLEST // 2)
     typical = float(tall[len(tall) // 2]) if tall else 0.0
     least = tuple(min(_WHOLE * side, _TIMES * typical) for side in page[::-1])

@@ -404,7 +404,7 @@ def test_a_large_digit_in_light_that_falls_to_one_side(edge: bool) -> None:
 
 @pytest.mark.parametrize("seed", [1, 4, 5])
 def test_boxes_with_specks_are_boxes(seed: int) -> None:
-    """Specks are not what lines fell to: nothing is joined, as that would join boxes."""
+    """Specks are bits, too, but too small to be what lines fell to: boxes are not joined."""
     sheet = write_sheet(["488", "747345", "81441"], 50, paper="boxed", seed=seed)
     dirt = np.random.default_rng(seed).random(sheet.image.shape) < 0.002
     rows = find_rows(np.where(dirt, 60, sheet.image).astype(np.uint8))

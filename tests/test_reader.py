@@ -306,7 +306,7 @@ def test_many_images(single: bool, reader: Reader, tmp_path: Path) -> None:
 
 
 def test_many_are_not_one(reader: Reader) -> None:
-    for source in ("a.png", b"", Path("a.png")):
+    for source in ("a.png", b"", Path("a.png"), PIL.Image.new("L", (9, 9))):
         with pytest.raises(UsageError, match="is one image, expected several"):
             list(reader.read_many(source))  # type: ignore[arg-type]
 

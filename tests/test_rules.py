@@ -131,11 +131,12 @@ def test_squared_paper_that_is_turned_is_empty_to_its_corners(rows: list[str], s
     assert (stats[:, 3] < 30).all()  # as tall as half a digit
 
 
-@pytest.mark.parametrize(("grey", "dot"), [(60, 2), (60, 4), (160, 2), (160, 4)])
-def test_dotted_lines_are_lines(grey: int, dot: int) -> None:
+@pytest.mark.parametrize("grey", [60, 160])
+@pytest.mark.parametrize(("dot", "gap"), [(2, 1), (4, 1), (2, 6), (6, 8), (10, 5), (20, 6)])
+def test_dotted_and_dashed_lines_are_lines(grey: int, dot: int, gap: int) -> None:
     image = page()
     for y in range(60, 260, 50):
-        for x in range(20, 480, dot + 1):
+        for x in range(20, 480, dot + gap):
             cv2.rectangle(image, (x, y), (x + dot - 1, y + 1), grey, -1)
     cv2.putText(image, "58", (200, 190), 0, 2, 30, 4, cv2.LINE_AA)
     left = left_of(image)
@@ -146,6 +147,15 @@ def test_dotted_lines_are_lines(grey: int, dot: int) -> None:
 def boxes(image: np.ndarray, lefts: list[int], side: int = 70, grey: int = 60) -> None:
     for left in lefts:
         cv2.rectangle(image, (left, 50), (left + side, 50 + side), grey, 3, cv2.LINE_AA)
+
+
+@pytest.mark.parametrize(("wide", "tall"), [(2, 12), (3, 36)])
+def test_rows_of_short_1s_are_no_dashed_lines(wide: int, tall: int) -> None:
+    image = page(300, 500)
+    for y in range(20, 280 - tall, tall + 8):
+        for x in range(20, 480, 3 * wide + 4):
+            cv2.rectangle(image, (x, y), (x + wide - 1, y + tall - 1), 60, -1)
+    assert not rules_of(image).any()
 
 
 @pytest.mark.parametrize("gap", [9, 8])  # of which the lines leave 4 pixels, or 3

@@ -1,5 +1,8 @@
 """Tests of mnistry.segmentation: rows of ink that is whole, broken, or of several digits."""
 
+from collections.abc import Sequence
+
+import cv2
 import numpy as np
 import pytest
 
@@ -139,3 +142,23 @@ def test_neither_what_is_narrow_nor_what_is_very_wide_is_two() -> None:
     wide = Ways([seen(join([bar(0, 150, 4), bar(0), bar(142)]), None), seen(bar(200), 1)])
     assert narrow.touching == []
     assert all(piece.box[2] <= 2.6 * piece.box[3] for piece in wide.touching)
+
+
+def test_a_long_scribble_is_not_tried_in_every_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was, and 4,000 pixels took half a minute."""
+    wide = 1200
+    scribble = bar(0, wide)
+    scribble.ink[:] = 0
+    turns = np.array([[x, 37 if x // 12 % 2 else 2] for x in range(2, wide - 2, 12)], np.int32)
+    cv2.polylines(scribble.ink, [turns], False, 255, 3)
+    joined: list[int] = []
+
+    def counted(pieces: Sequence[Piece]) -> Piece:
+        joined.append(len(pieces))
+        return join(pieces)
+
+    monkeypatch.setattr("mnistry.segmentation.join", counted)
+    ways = Ways([seen(scribble, None)])
+    assert len(ways.touching) > 50
+    assert len(joined) < 5000
+    assert max(joined) < 40

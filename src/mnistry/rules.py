@@ -14,7 +14,9 @@ UInt8s = NDArray[np.uint8]
 
 _AROUND = np.ones((3, 3), np.uint8)
 _SMALLEST = 14  # pixels of a frame's side, or of a rule
-_BIT, _BITS = 40, 50  # pixels of a thin bit, at most; so many of them may be pale lines
+_BIT, _BITS = 40, 50  # pixels of a bit, at most; so many of them, as low as hairs, may be lines
+_IN_BITS = 0.06  # of all that there is: more is no dirt
+_GAP = 9  # pixels: what is between dots and dashes is less
 _THIN = 25  # a rule is so many times as long as thick; no bar of a digit is, but a hair's
 _POST = 60  # the same for an upright one: a 1 has no bar that gives it away
 _FRAME = 8  # a side of a frame
@@ -102,8 +104,13 @@ def find_rules(found: InkMap, page: tuple[int, ...]) -> UInt8s:
     inked = mask * (ink > 0)  # without rims, which join the sides of boxes that nearly touch
     labels, stats = components(inked)
     sizes = stats[1:, 2:4].tolist()
-    if sum(min(size) <= _HAIR and max(size) < _BIT for size in sizes) > _BITS:
+    low = [area for _, _, wide, tall, area in stats[1:].tolist() if tall <= _HAIR and wide < _BIT]
+    if len(low) > _BITS:
         inked = mask | found.pale  # which joins lines that are hardly darker than the noise
+        if sum(low) > _IN_BITS * stats[1:, 4].sum():  # dotted or dashed lines
+            for bar in (_bar(_GAP), _bar(_GAP).T):
+                closed = cv2.morphologyEx(mask, cv2.MORPH_CLOSE, bar)
+                inked = inked | closed.astype(np.uint8, copy=False)
         labels, stats = components(inked)
         sizes = stats[1:, 2:4].tolist()
     tall = sorted(min(size) for size in sizes if min(size) >= _SMALLEST // 2)

@@ -65,7 +65,7 @@ class Ways:
             self._atoms += parts
             doubtful += [seen.is_doubtful] * len(parts)
             if seen.is_doubtful:
-                self._find_pairs(first)
+                self._find_pairs(first, seen.piece.box[3])
         self.unseen: list[Piece] = []
         known = {(start, stop) for start, stop, _ in self._choices}
         for start in range(len(self._atoms)):
@@ -80,18 +80,18 @@ class Ways:
                     self.unseen.append(both)
                     self._choices.append((start, stop, None))
 
-    def _find_pairs(self, first: int) -> None:
+    def _find_pairs(self, first: int, height: int) -> None:
         """Runs of the last piece's atoms, from `first` on, that may be two digits."""
         last = len(self._atoms)
-        runs = [
-            (start, stop) for start in range(first, last) for stop in range(start + 2, last + 1)
-        ]
-        for start, stop in runs or [(first, last)]:
-            both = join(self._atoms[start:stop])
-            _, _, wide, tall = both.box
-            if tall >= _LOW * self._height and _PAIR[0] * tall <= wide <= _PAIR[1] * tall:
-                self.touching.append(both)
-                self._pairs.append((start, stop))
+        for start in range(first, max(first + 1, last - 1)):
+            for stop in range(min(start + 2, last), last + 1):
+                both = join(self._atoms[start:stop])
+                _, _, wide, tall = both.box
+                if wide > _PAIR[1] * height:  # so are all that are longer
+                    break
+                if tall >= _LOW * self._height and _PAIR[0] * tall <= wide <= _PAIR[1] * tall:
+                    self.touching.append(both)
+                    self._pairs.append((start, stop))
 
     def best(self, others: Sequence[Seen], pairs: Sequence[Floats]) -> list[Seen]:
         """The most probable way.

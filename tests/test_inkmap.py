@@ -218,6 +218,19 @@ def test_a_thin_stroke_goes_on_where_it_is_weak(dark: bool) -> None:
     assert not (rest.mask & ~rest.faint).any()
 
 
+@pytest.mark.parametrize(("strong", "weak", "level"), [(14, 50, 212), (2, 3, 206)])
+def test_what_is_weak_beside_little_is_no_ink(strong: int, weak: int, level: int) -> None:
+    """Most of it is weak; or what stands out may be a grain of noise."""
+    image = np.full((90, 80), 240, np.uint8)
+    image[10:70, 60] = 120
+    image[10 : 10 + strong, 30] = 120
+    image[10 + strong : 10 + strong + weak, 30] = level
+    image = (image + np.random.default_rng(0).normal(0, 2, image.shape)).round().astype(np.uint8)
+    found = find_ink(image)
+    assert found.mask[11 : 9 + strong, 30].all()
+    assert not found.mask[12 + strong :, 30].any()  # past the rim
+
+
 @pytest.mark.parametrize("level", [212, 216, 220, 224])
 def test_a_thin_stroke_does_not_go_on_along_a_pale_line(level: int) -> None:
     image = np.full((330, 450), 240, np.uint8)

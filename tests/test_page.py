@@ -404,7 +404,7 @@ def test_a_large_digit_in_light_that_falls_to_one_side(edge: bool) -> None:
 
 @pytest.mark.parametrize("seed", [1, 4, 5])
 def test_boxes_with_specks_are_boxes(seed: int) -> None:
-    """Specks are bits, too, but too small to be what lines fell to: boxes are not joined."""
+    """Specks are bits, too, but too few of all to be what lines fell to: boxes are not joined."""
     sheet = write_sheet(["488", "747345", "81441"], 50, paper="boxed", seed=seed)
     dirt = np.random.default_rng(seed).random(sheet.image.shape) < 0.002
     rows = find_rows(np.where(dirt, 60, sheet.image).astype(np.uint8))
@@ -418,6 +418,17 @@ def test_squares_as_pale_as_noise_are_lines() -> None:
     rows = ["488", "747345", "81441", "665385"]
     sheet = write_sheet(rows, paper="squared", pen="pencil", light=1.0, seed=71012)
     check(sheet, found=0.95, extra=0.1)
+
+
+@pytest.mark.parametrize("seed", [0, 4])
+def test_specks_join_no_boxes(seed: int) -> None:
+    """They are bits, but darker than those of pale lines, whose rims would join boxes."""
+    digits = np.random.default_rng(300 + seed).integers(0, 10, (8, 9))
+    rows = ["".join(map(str, row)) for row in digits]
+    sheet = write_sheet(rows, height=30, specks=3.0, paper="boxed", seed=4000 + seed)
+    order = matched(find_rows(sheet.image), sheet)
+    assert len({number for number in order if number >= 0}) >= 66
+    assert order.count(-1) <= 13
 
 
 @pytest.mark.parametrize(("thick", "level", "noise"), [(1, 40, 3), (1, 38, 5), (2, 34, 1.5)])

@@ -15,6 +15,7 @@ UInt8s = NDArray[np.uint8]
 _AROUND = np.ones((3, 3), np.uint8)
 _SMALLEST = 14  # pixels of a frame's side, or of a rule
 _BIT, _BITS = 40, 50  # pixels of a bit, at most; so many of them, as low as hairs, may be lines
+_DIRT = 0.25  # from what hardly stands out to full ink: a bit that is darker is no pale line's
 _IN_BITS = 0.06  # of all that there is: more is no dirt
 _GAP = 9  # pixels: what is between dots and dashes is less
 _THIN = 25  # a rule is so many times as long as thick; no bar of a digit is, but a hair's
@@ -104,10 +105,19 @@ def find_rules(found: InkMap, page: tuple[int, ...]) -> UInt8s:
     inked = mask * (ink > 0)  # without rims, which join the sides of boxes that nearly touch
     labels, stats = components(inked)
     sizes = stats[1:, 2:4].tolist()
-    low = [area for _, _, wide, tall, area in stats[1:].tolist() if tall <= _HAIR and wide < _BIT]
+    low = [
+        part
+        for part, (_, _, wide, tall, _) in enumerate(stats.tolist())
+        if part and tall <= _HAIR and wide < _BIT
+    ]
     if len(low) > _BITS:
-        inked = mask | found.pale  # which joins lines that are hardly darker than the noise
-        if sum(low) > _IN_BITS * stats[1:, 4].sum():  # dotted or dashed lines
+        inked = mask
+        dark = found.faintest + _DIRT * (found.full - found.faintest)
+        dirt = np.bincount(labels[found.soft > dark], minlength=len(stats))
+        if np.count_nonzero(dirt[low] == 0) > _BITS:  # lines that are hardly darker than the noise
+            inked = mask | found.pale
+        areas = stats[:, 4]
+        if areas[low].sum() > _IN_BITS * areas[1:].sum():  # dotted or dashed lines
             for bar in (_bar(_GAP), _bar(_GAP).T):
                 closed = cv2.morphologyEx(mask, cv2.MORPH_CLOSE, bar)
                 inked = inked | closed.astype(np.uint8, copy=False)

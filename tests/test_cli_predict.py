@@ -327,6 +327,16 @@ def test_no_picture_takes_another_images_place(place: Path, predict: Mnistry, fa
     assert out.endswith("\n\ndrawn: 6 pictures in .\nwhat the network saw: seen-2.png\n")
 
 
+def test_what_is_there_stays(place: Path, predict: Mnistry, fake: type[Fake]):
+    fake.lines = {"digit.png": ["7"]}
+    Path("digit-read.png").write_text("mine")
+    Path("seen.png").write_text("mine")
+    code, out, _ = predict("digit.png", "--draw", ".", "--show", ".")
+    assert code == 0
+    assert Path("digit-read.png").read_text() == Path("seen.png").read_text() == "mine"
+    assert out.endswith("\n\ndrawn: digit-read-2.png\nwhat the network saw: seen-2.png\n")
+
+
 def test_names_as_long_as_a_file_systems(place: Path, predict: Mnistry, fake: type[Fake]):
     name = "ü" * 125 + ".png"
     write(name, ["7"])
@@ -350,7 +360,7 @@ def test_what_was_seen_fills_sheets(
     assert out.splitlines()[-1] == "what the network saw: 3 pictures in many"
     fake.lines = {"a.png": ["31"]}
     _, out, _ = predict("a.png", "--show", "seen")
-    assert out.splitlines()[-1] == "what the network saw: seen/seen.png"
+    assert out.splitlines()[-1] == "what the network saw: seen/seen-3.png"
 
 
 # -------------------------------------------------------------------------- arguments without typer

@@ -20,7 +20,7 @@ _LONGEST = 200  # bytes of an image's name in a picture's: a file's may have 255
 
 
 class Pictures:
-    """Where pictures go: never to the place of an image that is read, or of each other."""
+    """Where pictures go: never to the place of what is there, of an image, or of each other."""
 
     def __init__(self, draw: Path | None, show: Path | None, images: Sequence[str]) -> None:
         """Makes the folders.
@@ -122,7 +122,7 @@ class Pictures:
         while True:
             number += 1
             path = Path(f"{stem}-{number}.png" if number > 1 else f"{stem}.png")
-            if _place(path) not in self._taken:
+            if _place(path) not in self._taken and not path.is_file():
                 self._numbers[stem] = number
                 self._taken.add(_place(path))
                 return path

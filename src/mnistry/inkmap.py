@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 UInt8s = NDArray[np.uint8]
 
 _VALUES = np.arange(256)
+_NEAR = np.ones(9)  # of them: about the same
 _SQUARE = np.ones((3, 3), np.uint8)  # so often, it is as large as need be
 _COARSE = 512  # pixels of the longer side of what the paper is estimated on
 _FEW = 64  # the same, at most, of what is too coarse to have many strokes
@@ -72,12 +73,16 @@ class InkMap:
         x, y, wide, tall = cv2.boundingRect(self.faint)
         left, top = max(0, x - _MARGIN), max(0, y - _MARGIN)
         place = slice(top, y + tall + _MARGIN), slice(left, x + wide + _MARGIN)
-        part = replace(
-            self,
-            contrast=self.contrast[place],
-            soft=self.soft[place],
-            faint=self.faint[place],
-            uneven=None if self.uneven is None else self.uneven[place],
+        uneven = None if self.uneven is None else self.uneven[place]
+        part = InkMap(
+            self.contrast[place],
+            self.soft[place],
+            self.ground,
+            self.full,
+            self.faint[place],
+            self.faintest,
+            uneven,
+            self.is_bare,
         )
         return part, left, top
 
@@ -205,8 +210,7 @@ def _noise(histogram: NDArray[np.float64], both: bool) -> tuple[int, float]:
         both: Whether what is darker than the ground may be noise too, as the grain of a desk,
             rather than ink or rules, of which there may be more than there is ground.
     """
-    near = cv2.boxFilter(histogram, -1, (1, 9), normalize=False, borderType=cv2.BORDER_CONSTANT)
-    ground = int(near.argmax())
+    ground = int(np.convolve(histogram, _NEAR, "same").argmax())
     spread = histogram[ground::-1]
     if both:
         (ground,) = _quantiles(histogram, 0.5)

@@ -1,6 +1,5 @@
 """Tests of mnistry.inkmap: ink told from paper, whatever the light, the noise and the pen."""
 
-import time
 from typing import Any
 
 import cv2
@@ -9,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mnistry import inkmap
-from mnistry.inkmap import InkMap, components, find_ink
+from mnistry.inkmap import InkMap, find_ink
 from mnistry.pen.paper import Sheet, write_sheet
+from mnistry.pixels import components
 
 ROWS = ["31415", "92653"]
 
@@ -286,63 +285,6 @@ def test_anything_has_some_ink_or_none(height: int, width: int, seed: int, level
         assert part.dtype == np.uint8
     labels, stats = components(found.mask)  # each stands out somewhere
     assert set(labels[found.faint > 0].tolist()) >= set(range(1, len(stats)))
-
-
-@pytest.mark.parametrize("side", [40, 600])
-def test_components_of_few_and_of_many_pixels(side: int) -> None:
-    mask = np.zeros((side, side), np.uint8)
-    mask[:-1:2, :-1:2] = 255
-    mask[1, 1] = 255  # joins its four neighbours
-    labels, stats = components(mask)
-    count = (side // 2) ** 2 - 3
-    assert len(stats) == count + 1
-    assert labels.max() == count
-    assert [0, 0, 3, 3, 5] in stats[1:].tolist()
-
-
-def test_components_of_a_tall_strip() -> None:
-    mask = np.zeros((900, 4), np.uint8)
-    mask[10:20, 1:3] = mask[300, :] = mask[302:800, 0] = 255
-    labels, stats = components(mask)
-    assert sorted(stats[1:].tolist()) == [
-        [0, 300, 4, 1, 4],
-        [0, 302, 1, 498, 498],
-        [1, 10, 2, 10, 20],
-    ]
-    for number, (x, y, _, _, count) in enumerate(stats[1:].tolist(), start=1):
-        assert labels[y, x] == number
-        assert (labels == number).sum() == count
-    started = time.perf_counter()
-    components(np.zeros((20_000_000, 1), np.uint8))
-    assert time.perf_counter() - started < 5  # row by row it would be 17 s and more
-
-
-@pytest.mark.parametrize("dark", [False, True])
-def test_even_paper_is_found_at_once_and_its_ink_is_the_same(
-    dark: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    image = write_sheet(["3141", "59"], light=0, noise=2, dark=dark, seed=1).image
-    found = inkmap._even_paper(image)
-    assert found is not None
-    assert found[1] == dark
-    at_once = find_ink(image)
-    monkeypatch.setattr(inkmap, "_even_paper", lambda _: None)
-    place_by_place = find_ink(image)
-    ink = place_by_place.mask > 0
-    assert ((at_once.mask > 0) != ink).sum() < 0.05 * ink.sum()
-    assert np.abs(at_once.ink[ink].astype(int) - place_by_place.ink[ink]).mean() < 12
-
-
-def test_paper_that_is_not_even() -> None:
-    sheet = write_sheet(["3141", "59"], light=0, noise=2, seed=1).image
-    desk = cv2.copyMakeBorder(sheet, *[80] * 4, cv2.BORDER_CONSTANT, value=110)
-    shadow = sheet.copy()
-    shadow[:, 120:] = shadow[:, 120:] // 2
-    sloping = (sheet * np.linspace(1, 0.7, sheet.shape[1])).astype(np.uint8)
-    rng = np.random.default_rng(0)
-    noise = rng.integers(0, 256, (90, 90), np.uint8)
-    for image in (desk, np.invert(desk), shadow, sloping, noise, np.zeros((9, 9), np.uint8)):
-        assert inkmap._even_paper(image) is None
 
 
 @pytest.mark.parametrize("turned", [False, True])

@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnistry.errors import LimitError
-from mnistry.inkmap import InkMap, components, find_ink
+from mnistry.inkmap import InkMap, find_ink
+from mnistry.pixels import SQUARE, components
 from mnistry.rules import find_rules
 
 UInt8s = NDArray[np.uint8]
@@ -40,7 +41,6 @@ _PALE = 0.6  # of the depth of most ink: what is paler may be the edge of a shad
 # which is as dark as it is, but for noise, on one side: so many pixels around it, so many of 255,
 # and so much of what is there
 _AROUND, _NOISE, _ONE_SIDE = 4, 12, 0.2
-_SQUARE = np.ones((3, 3), np.uint8)
 _MOST = 5  # atoms of one digit: of broken ones, and of those that `cutting` makes
 
 
@@ -195,7 +195,7 @@ def _pieces(found: InkMap) -> list[Piece]:
         )
     for part, x, y, wide, tall in large:
         place = slice(y, y + tall), slice(x, x + wide)
-        own = cv2.dilate((labels[place] == part).view(np.uint8), _SQUARE)
+        own = cv2.dilate((labels[place] == part).view(np.uint8), SQUARE)
         ink = (found.ink[place] * own).astype(np.uint8, copy=False)
         if not cv2.countNonZero(ink):  # the blurred rim of a line that was taken out
             continue

@@ -8,11 +8,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mnistry.inkmap import InkMap, components
+from mnistry.inkmap import InkMap
+from mnistry.pixels import SQUARE, components
 
 UInt8s = NDArray[np.uint8]
 
-_AROUND = np.ones((3, 3), np.uint8)
 _SMALLEST = 14  # pixels of a frame's side, or of a rule
 _BIT, _BITS = 40, 50  # pixels of a bit, at most; so many of them, as low as hairs, may be lines
 _DIRT = 0.25  # from what hardly stands out to full ink: a bit that is darker is no pale line's
@@ -102,27 +102,8 @@ def find_rules(found: InkMap, page: tuple[int, ...]) -> UInt8s:
         (h, w) uint8, 255 where lines are, but where strokes cross them; else 0.
     """
     mask, ink = found.faint, found.ink
-    inked = mask * (ink > 0)  # without rims, which join the sides of boxes that nearly touch
-    labels, stats = components(inked)
+    inked, labels, stats = _connected(found)
     sizes = stats[1:, 2:4].tolist()
-    low = [
-        part
-        for part, (_, _, wide, tall, _) in enumerate(stats.tolist())
-        if part and tall <= _HAIR and wide < _BIT
-    ]
-    if len(low) > _BITS:
-        inked = mask
-        dark = found.faintest + _DIRT * (found.full - found.faintest)
-        dirt = np.bincount(labels[found.soft > dark], minlength=len(stats))
-        if np.count_nonzero(dirt[low] == 0) > _BITS:  # lines that are hardly darker than the noise
-            inked = mask | found.pale
-        areas = stats[:, 4]
-        if areas[low].sum() > _IN_BITS * areas[1:].sum():  # dotted or dashed lines
-            for bar in (_bar(_GAP), _bar(_GAP).T):
-                closed = cv2.morphologyEx(mask, cv2.MORPH_CLOSE, bar)
-                inked = inked | closed.astype(np.uint8, copy=False)
-        labels, stats = components(inked)
-        sizes = stats[1:, 2:4].tolist()
     tall = sorted(min(size) for size in sizes if min(size) >= _SMALLEST // 2)
     typical = float(tall[len(tall) // 2]) if tall else 0.0
     least = tuple(min(_WHOLE * side, _TIMES * typical) for side in page[::-1])
@@ -163,8 +144,33 @@ def find_rules(found: InkMap, page: tuple[int, ...]) -> UInt8s:
         own = (labels[place] == part).view(np.uint8)
         rules[place] |= own * _uncrossed(ink[place], level, upright)
     if ruled:
-        rules |= cv2.dilate(rules, _AROUND).astype(np.uint8, copy=False) & mask & ~inked
+        rules |= cv2.dilate(rules, SQUARE).astype(np.uint8, copy=False) & mask & ~inked
     return rules
+
+
+def _connected(found: InkMap) -> tuple[UInt8s, NDArray[Any], NDArray[np.int32]]:
+    """What may be lines, 255 there, else 0, and its components; lines in many bits are whole."""
+    mask = found.faint
+    inked = mask * (found.ink > 0)  # without rims, which join the sides of boxes that nearly touch
+    labels, stats = components(inked)
+    low = [
+        part
+        for part, (_, _, wide, tall, _) in enumerate(stats.tolist())
+        if part and tall <= _HAIR and wide < _BIT
+    ]
+    if len(low) <= _BITS:
+        return inked, labels, stats
+    inked = mask
+    dark = found.faintest + _DIRT * (found.full - found.faintest)
+    dirt = np.bincount(labels[found.soft > dark], minlength=len(stats))
+    if np.count_nonzero(dirt[low] == 0) > _BITS:  # lines that are hardly darker than the noise
+        inked = mask | found.pale
+    areas = stats[:, 4]
+    if areas[low].sum() > _IN_BITS * areas[1:].sum():  # dotted or dashed lines
+        for bar in (_bar(_GAP), _bar(_GAP).T):
+            closed = cv2.morphologyEx(mask, cv2.MORPH_CLOSE, bar)
+            inked = inked | closed.astype(np.uint8, copy=False)
+    return inked, *components(inked)
 
 
 def _place(stats: NDArray[np.int32]) -> tuple[slice, slice]:

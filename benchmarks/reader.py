@@ -79,7 +79,7 @@ class Count:
         """Its line of the table."""
         shares = [self.right, self.found, self.invented, self.usual]
         return (
-            f"| {name} | {self.digits} | "
+            f"| {name} | {self.digits:,} | "
             + " | ".join(f"{100 * share / self.digits:.1f}" for share in shares)
             + " |"
         )

@@ -259,6 +259,25 @@ def test_a_squarish_0_is_no_box(height: int, share: float) -> None:
     assert not rules_of(image).any()
 
 
+@pytest.mark.parametrize("side", [26, 34, 40])
+def test_several_small_boxes_by_a_broad_line_are_lines(side: int) -> None:
+    """As a form that is scanned coarsely shows them; one alone may be an angular 0."""
+    image = page(2 * side, 9 * side)
+    near, far = side // 2, side // 2 + side
+    lone = image.copy()
+    for n in range(6):
+        left = near + n * (side + side // 3)
+        for some in (image, lone) if n == 0 else (image,):
+            cv2.rectangle(some, (left, near), (left + side, far), 50, 2)
+    cv2.line(image, (near + side // 2, near + 6), (near + side // 2, far - 6), 50, 2)
+    image, lone = (cv2.GaussianBlur(some, (3, 3), 0) for some in (image, lone))
+    left = left_of(image)
+    assert left[near + 8 : far - 7, near + side // 2].all()
+    left[:, near + 5 : near + side - 4] = False
+    assert not left.any()
+    assert not rules_of(lone).any()
+
+
 @pytest.mark.parametrize("pen", ["ballpoint", "fine", "marker"])
 def test_rows_of_1s_are_no_lines(pen: Any) -> None:
     for height in (20, 60):

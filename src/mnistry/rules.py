@@ -21,7 +21,8 @@ _GAP = 9  # pixels: what is between dots and dashes is less
 _THIN = 25  # a rule is so many times as long as thick; no bar of a digit is, but a hair's
 _POST = 60  # the same for an upright one: a 1 has no bar that gives it away
 _FRAME = 8  # a side of a frame
-_COMB = 5  # a side that parts the frames between two rules
+_COMB = 5  # a side that parts the frames between two rules, or of one of several small frames
+_SMALL, _SEVERAL = 50, 3  # pixels of such a frame, at most; and so many as large are no angular 0s
 _HAIR = 3  # pixels: a thinner rule has to be as long as one that is so thick
 _RIM = 1  # pixels of pale ink at a line's side, which count as thickness
 _WHOLE = 0.9  # of the image: a rule from edge to edge
@@ -110,30 +111,38 @@ def find_rules(found: InkMap, page: tuple[int, ...]) -> UInt8s:
     others: list[int] = []  # what shows no lines
     ruled: list[tuple[int, list[_Line], list[_Line]]] = []
 
-    def look(part: int, hidden: bool) -> tuple[list[_Line], list[_Line]]:
+    def look(part: int, thin: float, hidden: bool) -> tuple[list[_Line], list[_Line]]:
         own = (labels[_place(stats[part])] == part).view(np.uint8)
-        level, upright = _lines_of(own, _SIDE * typical, least, hidden)
+        level, upright = _lines_of(own, _SIDE * typical, least, thin, hidden)
         if min(len(level), len(upright)) < 3:
             return level, upright
         square = min(_spacing(level), _spacing(upright))
         short = tuple(min(one, _SQUARES * square) for one in least)
-        return (
-            (level, upright) if short == least else _lines_of(own, _SIDE * typical, short, hidden)
-        )
+        if short == least:
+            return level, upright
+        return _lines_of(own, _SIDE * typical, short, thin, hidden)
 
     for part, size in enumerate(sizes, start=1):
         if max(size) < _SMALLEST:
             continue
-        level, upright = look(part, hidden=False)
+        level, upright = look(part, _FRAME, hidden=False)
         if level or upright:
             ruled.append((part, level, upright))
         else:
             others.append(part)
+    small = [
+        (part, level, upright)
+        for part in _repeated([part for part in others if max(sizes[part - 1]) <= _SMALL], stats)
+        for level, upright in [look(part, _COMB, hidden=False)]
+        if level and upright
+    ]
+    repeated = _repeated([part for part, _, _ in small], stats)
+    ruled += [frame for frame in small if frame[0] in repeated]
     frames = [part for part, level, upright in ruled if level and upright]
     undivided = [part for part, level, upright in ruled if level and len(upright) == 2]
-    for part in others if frames else ():
+    for part in set(others).difference(repeated) if frames else ():
         if _is_like(stats[part, 2:4], stats[frames, 2:4]):  # it is hidden by what is on its lines
-            level, upright = look(part, hidden=True)
+            level, upright = look(part, _COMB, hidden=True)
             if level and upright:
                 ruled.append((part, level, upright))
     rules = np.zeros(mask.shape, np.uint8)
@@ -189,13 +198,26 @@ def _spacing(lines: list[_Line]) -> float:
     return _median(np.diff(sorted(map(_off, lines))))
 
 
+def _repeated(parts: list[int], stats: NDArray[np.int32]) -> list[int]:
+    """Those of some components that are as large as several of them."""
+    if len(parts) < _SEVERAL:
+        return []
+    sizes, kinds, counts = np.unique(
+        stats[parts, 2:4], axis=0, return_inverse=True, return_counts=True
+    )
+    alike = [counts[(np.abs(sizes - size) <= _ALIKE * sizes).all(1)].sum() for size in sizes]
+    return [
+        part for part, kind in zip(parts, kinds.ravel(), strict=True) if alike[kind] >= _SEVERAL
+    ]
+
+
 def _is_like(size: NDArray[np.int32], others: NDArray[np.int32]) -> bool:
     """Whether something is about as wide and as high as one of some others, (n, 2)."""
     return bool((np.abs(others - size) <= _ALIKE * others).all(1).any())
 
 
 def _lines_of(
-    own: UInt8s, side: float, least: tuple[float, ...], hidden: bool = False
+    own: UInt8s, side: float, least: tuple[float, ...], frame: float, hidden: bool
 ) -> tuple[list[_Line], list[_Line]]:
     """What is a line within one connected piece of ink: the level ones, and the upright ones.
 
@@ -203,13 +225,14 @@ def _lines_of(
         own: (h, w) uint8, 1 where it is.
         side: How long the side of a frame is at least, in pixels.
         least: The same for a rule, across and down.
+        frame: How many times as long as thick the side of a frame is at least.
         hidden: Whether strokes lie on much of its lines.
     """
-    across = _stretches(own, side, least[0], _FRAME)
+    across = _stretches(own, side, least[0], frame)
     are_rules = sum(_is_rule(one, least[0], _THIN) for one in across) > 1
     down, may_stand = [], len(own) >= least[1]
     if len(across) > 1 or may_stand:
-        thin = _COMB if are_rules else _FRAME
+        thin = _COMB if are_rules else frame
         down = _stretches(np.ascontiguousarray(own.T), side, least[1], thin)
     if not (across and down) and not any(
         _is_rule(one, rule, _THIN)
@@ -218,10 +241,10 @@ def _lines_of(
     ):  # there is neither a rule, nor sides to a frame both ways
         return [], []
     level = _straight(across, hidden)
-    sides = [line for line in level if line.long >= max(side, _FRAME * line.thick)]
+    sides = [line for line in level if line.long >= max(side, frame * line.thick)]
     posts = _straight(down, hidden) if len(sides) > 1 or may_stand else []
     are_rules = sum(_is_rule(line, least[0], _THIN) for line in sides) > 1
-    thin = _COMB if are_rules else _FRAME
+    thin = _COMB if are_rules else frame
     others = [line for line in posts if line.long >= max(side, thin * line.thick)]
     before = 0
     while before != (before := len(sides) + len(others)):

@@ -111,6 +111,19 @@ def test_adapting(scans: Path, mnistry: Mnistry, monkeypatch: pytest.MonkeyPatch
     assert "mine.onnx: is there already, and nothing is overwritten" in err
 
 
+def test_a_folder_that_cannot_be_read(
+    scans: Path, mnistry: Mnistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(self: Path) -> None:
+        raise PermissionError(13, "Permission denied", str(self))
+
+    monkeypatch.setattr(Path, "iterdir", refuse)  # root may read anything
+    code, out, err = mnistry("correct", scans)
+    assert (code, out) == (3, "")
+    assert f"{scans}: cannot be read (Permission denied); expected a folder with" in err
+    assert err.count("\n") == 1
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [

@@ -90,6 +90,14 @@ def test_no_ink_is_stretched_to_nothing() -> None:
         stretch(np.zeros((3, 3)))  # type: ignore[arg-type]
 
 
+def test_hairs_on_a_very_large_image_are_ink() -> None:
+    ink = np.zeros((2000, 3000), np.uint8)
+    ink[0, 0] = ink[-1, -1] = 255
+    image = normalise(ink)
+    assert image.max() == 255
+    assert np.count_nonzero(image) == 2
+
+
 def test_no_ink() -> None:
     assert not normalise(np.zeros((50, 60), np.uint8)).any()
 

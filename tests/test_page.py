@@ -229,6 +229,30 @@ def test_a_scanners_black_rim() -> None:
     check(Sheet(image, sheet.labels, sheet.boxes), found=0.9, extra=0.1)
 
 
+@pytest.mark.parametrize("turns", range(4))
+def test_one_dark_side(turns: int) -> None:
+    sheet = write_sheet(["4719"], seed=1)
+    image = np.rot90(sheet.image, turns).copy()
+    before = [len(row) for row in find_rows(image)]
+    image[:, :18] = 6
+    assert [len(row) for row in find_rows(image)] == before
+
+
+def test_a_1_at_the_edge_of_a_tight_crop() -> None:
+    image = np.full((50, 90), 240, np.uint8)
+    image[:, :6] = image[:, 40:46] = image[:, 80:86] = 30
+    assert [len(row) for row in find_rows(image)] == [3]
+
+
+@pytest.mark.parametrize("side", [2, 3, 4])
+def test_dotted_paper(side: int) -> None:
+    image = np.full((300, 400), 240, np.uint8)
+    for y in range(20, 290, 25):
+        for x in range(20, 390, 25):
+            image[y : y + side, x : x + side] = 120
+    assert find_rows(image) == []
+
+
 # ------------------------------------------------------------------------------ nothing, anything
 
 

@@ -259,6 +259,26 @@ def test_a_squarish_0_is_no_box(height: int, share: float) -> None:
     assert not rules_of(image).any()
 
 
+@pytest.mark.parametrize("corner", [0.3, 0.4])
+@pytest.mark.parametrize("side", [28, 32, 44])
+def test_squarish_0s_side_by_side_are_no_boxes(side: int, corner: float) -> None:
+    image = page(2 * side, 7 * side)
+    wide, radius = round(0.8 * side), round(corner * side)
+    for left in range(side // 2, 6 * side, round(1.3 * side)):
+        near, far = (
+            (left + radius, side // 2 + radius),
+            (left + wide - radius, side * 3 // 2 - radius),
+        )
+        corners = ((near, 180), ((far[0], near[1]), 270), (far, 0), ((near[0], far[1]), 90))
+        for middle, start in corners:
+            cv2.ellipse(image, middle, (radius,) * 2, 0, start, start + 90, 50, 2, cv2.LINE_AA)
+        for row in (side // 2, side * 3 // 2):
+            cv2.line(image, (near[0], row), (far[0], row), 50, 2, cv2.LINE_AA)
+        for column in (left, left + wide):
+            cv2.line(image, (column, near[1]), (column, far[1]), 50, 2, cv2.LINE_AA)
+    assert not rules_of(image).any()
+
+
 @pytest.mark.parametrize("side", [26, 34, 40])
 def test_several_small_boxes_by_a_broad_line_are_lines(side: int) -> None:
     """As a form that is scanned coarsely shows them; one alone may be an angular 0."""

@@ -50,9 +50,31 @@ def test_two_that_touch_are_parted() -> None:
     ways = Ways([whole])
     assert ways.unseen
     others = [seen(p, 1 if p.box[2] < 22 and p.box[3] == 40 else None) for p in ways.unseen]
-    parts = ways.best(others, nothing(ways))
+    assert ways.best(others, nothing(ways)) == []  # a letter, as it is no two digits
+    some_two = [np.full(100, 0.009, np.float32)] * len(ways.touching)
+    parts = ways.best(others, some_two)
     assert labels(parts) == [1, 1]
     assert parts[0].piece.right <= parts[1].piece.box[0] + 1
+
+
+def test_a_comma_is_no_1() -> None:
+    row = [seen(bar(0), 7), seen(bar(30), 2), seen(bar(45, 6, 20, 30), 1), seen(bar(60), 5)]
+    assert labels(Ways(row).best([], [])) == [7, 2, 5]
+    low, broad = seen(bar(45, 6, 20, 30), 3), seen(bar(45, 26, 20, 20), 1, 0.95)
+    assert labels(Ways([*row[:2], low]).best([], [])) == [7, 2, 3]
+    assert broad.is_doubtful
+    ways = Ways([*row[:2], broad])
+    others = [seen(p, None) for p in ways.unseen]
+    assert ways.best(others, nothing(ways))[2:] == [broad]
+
+
+def test_who_knows_only_digits_joins_nothing() -> None:
+    row = [
+        Seen(each.piece, each.image, each.probabilities[:10])
+        for each in (seen(bar(0), 1, 0.5), seen(bar(10), 1, 0.5), seen(bar(20), 1, 0.5))
+    ]
+    ways = Ways(row)
+    assert all(piece.box[2] <= 8 for piece in ways.unseen)
 
 
 def test_what_is_no_digit_either_way_is_left_out_but_not_where_it_may_be_several() -> None:

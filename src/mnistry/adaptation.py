@@ -16,6 +16,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import nn
 
+from mnistry.calibration import at_temperature
 from mnistry.dataset import Dataset, DataSplits
 from mnistry.errors import DependencyError, ModelError, UsageError
 from mnistry.export import export_run
@@ -24,6 +25,7 @@ from mnistry.model import BatchNormLayer, build
 from mnistry.network import OnnxNetwork, shipped
 from mnistry.pen import PenSet, write
 from mnistry.prepare import scale
+from mnistry.reader import label_of
 from mnistry.run import Run
 from mnistry.teaching import CLASSES, RECIPE, lessons
 from mnistry.trainer import Progress
@@ -36,7 +38,7 @@ _FOLDS = 3
 _EPOCHS, _RATE = 2, 0.002
 _WRITTEN, _OTHERS, _PAIRS = 8_000, 2_000, 1_000  # what it goes on being taught
 _SAMPLE = 500  # digits by which statistics are found
-_SHARE = 0.25  # of the images that are the user's, each repeated so often
+_SHARE = 0.25  # of the digits, beside pen's: a user's few are repeated so often
 
 UInt8s = NDArray[np.uint8]
 
@@ -44,6 +46,8 @@ UInt8s = NDArray[np.uint8]
 @dataclass(frozen=True)
 class Adaptation:
     """What was gained.
+
+    What is not sure, "?", is not right.
 
     Attributes:
         path: The new reader's file.
@@ -63,6 +67,7 @@ def adapt(
     labels: UInt8s,
     path: str | os.PathLike[str],
     whence: ArrayLike | None = None,
+    min_confidence: float | None = None,
     seed: int = 0,
     progress: Callable[[int, int, Progress], object] | None = None,
 ) -> Adaptation:
@@ -79,6 +84,7 @@ def adapt(
         path: The file, which is not there yet.
         whence: (n,) which image each digit comes from, any numbers; three images at least. Each
             from its own if left out.
+        min_confidence: 0..1: what is less probable counts as "?"; by default the reader's.
         seed: Decides everything that is random.
         progress: Is told which training, of how many, is how far.
 
@@ -98,6 +104,7 @@ def adapt(
             "kept out, to see what is gained"
         )
     base = OnnxNetwork(None, threads=0)
+    least = base.min_confidence if min_confidence is None else min_confidence
     digits, _ = write(PenSet(_WRITTEN, 1, 800, seed=seed))
     others, _ = write(PenSet(_OTHERS, 1, 400, seed=seed), what="others")
     known = Dataset(digits.images, digits.labels)
@@ -123,17 +130,22 @@ def adapt(
         data = DataSplits(taught, test, "own", "adapt")
         return train(recipe, data=data, seed=seed, progress=tell)
 
+    def count_right(found: NDArray[np.float32], chosen: NDArray[np.bool_]) -> int:
+        pairs = zip(found[:, :10], labels[chosen], strict=True)
+        return sum(label_of(digit, least) == int(label) for digit, label in pairs)
+
+    every = np.ones(len(images), bool)
     part = (np.random.default_rng(seed).permutation(sources) % _FOLDS)[source]
     right = 0
     for number in range(_FOLDS):
         held = part == number
         run = train_on(~held, number)
-        right += int((run.predict(images[held])[:, :10].argmax(1) == labels[held]).sum())
-    before = (base.predict(images)[:, :10].argmax(1) == labels).mean()
-    run = train_on(np.ones(len(images), bool), _FOLDS)
+        right += count_right(at_temperature(run.predict(images[held]), base.temperature), held)
+    before = count_right(base.predict(images), every)
+    run = train_on(every, _FOLDS)
     notes = {"temperature": str(base.temperature), "min_confidence": str(base.min_confidence)}
     export_run(run, place, DataSplits(test, test, "own", "adapt"), notes=notes)
-    return Adaptation(place, len(images), float(before), right / len(images))
+    return Adaptation(place, len(images), before / len(images), right / len(images))
 
 
 def check_adaptable(digits: int, path: Path) -> None:

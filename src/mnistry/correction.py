@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -121,15 +121,23 @@ class Correction:
         """All digits whose label is known: (n, 28, 28) uint8 and (n,) uint8 labels; (n,) of whence.
 
         Where an image has several digits, those of images where as many were found as there are;
-        blank images are none. Whence is the number of the image, the same for digits of one.
+        blank images are none, and copies of an image count once. Whence is the number of the
+        image, the same for digits of one.
         """
-        known = [
-            (digit.image, int(label), number)
-            for number, answer in enumerate(self.answers)
-            if len(answer.digits) == len(answer.labelled.digits)
-            for digit, label in zip(answer.digits, answer.labelled.digits, strict=True)
-            if digit.image.any()
-        ]
+        numbers: dict[bytes, int] = {}
+        taken: set[tuple[int, str]] = set()
+        known: list[tuple[UInt8s, int, int]] = []
+        for answer in self.answers:
+            label = answer.labelled.digits
+            seen = b"".join(digit.image.tobytes() for digit in answer.digits)
+            number = numbers.setdefault(seen, len(numbers))
+            if len(answer.digits) == len(label) and (number, label) not in taken:
+                taken.add((number, label))
+                known += [
+                    (digit.image, int(its), number)
+                    for digit, its in zip(answer.digits, label, strict=True)
+                    if digit.image.any()
+                ]
         images = np.array([image for image, _, _ in known], np.uint8).reshape(-1, 28, 28)
         labels, whence = ([each[i] for each in known] for i in (1, 2))
         return images, np.array(labels, np.uint8), np.array(whence, np.intp)
@@ -163,33 +171,31 @@ def read_labels(source: Path) -> list[Labelled]:
     Raises:
         DataError: It is neither, names no image, or has a label that is not of digits.
     """
-    if source.is_dir():
-        folders = [path for path in sorted(source.iterdir()) if path.is_dir()]
-        found = [
-            Labelled(path, folder.name)
-            for folder in folders
-            if len(folder.name) == 1 and folder.name in "0123456789"
-            for path in sorted(folder.iterdir())
-            if is_image(path) and path.is_file()
-        ]
-    else:
-        found = _read_table(source)
+    try:
+        found = list(_in_folders(source)) if source.is_dir() else _read_table(source)
+    except (OSError, csv.Error, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise DataError(f"{source}: cannot be read ({reason}); {_EXPECTED}") from error
     if not found:
         raise DataError(f"{source}: names no labelled image; {_EXPECTED}")
     return found
 
 
+def _in_folders(source: Path) -> Iterator[Labelled]:
+    for folder in sorted(path for path in source.iterdir() if path.is_dir()):
+        if len(folder.name) == 1 and folder.name in "0123456789":
+            for path in sorted(folder.iterdir()):
+                if is_image(path) and path.is_file():
+                    yield Labelled(path, folder.name)
+
+
 def _read_table(source: Path) -> list[Labelled]:
-    try:
-        with open_file(source) as file:
-            text = file.read().decode("utf-8-sig", errors="replace")
-        first = text.partition("\n")[0]
-        comma = ";" if ";" in first and "," not in first else ","  # as Excel has it in places
-        reader = csv.reader(io.StringIO(text, newline=""), delimiter=comma)
-        rows = [(reader.line_num, row) for row in reader]
-    except (OSError, csv.Error, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise DataError(f"{source}: cannot be read ({reason}); {_EXPECTED}") from error
+    with open_file(source) as file:
+        text = file.read().decode("utf-8-sig", errors="replace")
+    first = text.partition("\n")[0]
+    comma = ";" if ";" in first and "," not in first else ","  # as Excel has it in places
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=comma)
+    rows = [(reader.line_num, row) for row in reader]
     found = []
     for number, (line, row) in enumerate(row for row in rows if row[1]):
         label = row[1].strip() if len(row) == 2 else ""

@@ -50,6 +50,9 @@ def normalise(ink: NDArray[np.uint8], pixel_aspect: float = 1.0) -> NDArray[np.u
     # what is enlarged has no areas to average
     how = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
     small = _to_full(cv2.resize(part, size, interpolation=how).astype(np.uint8))
+    if not cv2.countNonZero(small):  # hairs on a very large image: averages below 1
+        exact = cv2.resize(part.astype(np.float32), size, interpolation=how)
+        small = (exact * (255 / exact.max())).astype(np.uint8)
     moments = cv2.moments(small)
     left, top = (
         min(max(round(_CENTRE - moments[key] / moments["m00"]), 0), SIZE - length)

@@ -29,7 +29,7 @@ _HALF = 0.6  # of the same: what is lower may be half of a digit, as of an 8 of 
 _SLIVER = 0.2  # of the longer side
 _LEAST = 5  # pixels of a digit's longer side
 _BESIDE = 0.35  # of the lower one's height: what shares so much with a neighbour is in its row
-_LOW_PIECE = 0.5  # of the usual height
+_LOW_PIECE = 0.6  # of the usual height
 _APART = 0.3  # of the height: parts that lie further from each other are of two digits
 _WIDEST = 1.6  # width by height of a digit
 _PART, _CUT_OFF = 0.05, 0.25  # of the size of one digit: its parts, and those at the image's edge
@@ -37,6 +37,9 @@ _NEAR = 0.3  # of the same: how far a part may be
 # a low piece is of one digit with a tall: how close by the row's height, how low by the tall
 # one's, and how wide both together
 _GAP, _LOW, _BROAD = 0.1, 0.75, 1.2
+_LEGIBLE = 8  # pixels of the usual height: less is no writing
+_SIDE, _SOLID = 0.25, 0.9  # of the image: a dark side's breadth; and how much of its edge is dark
+_HANGING = 0.3  # of its neighbour's height: how far a comma's top is from that one's foot and side
 _PALE = 0.6  # of the depth of most ink: what is paler may be the edge of a shadow
 # which is as dark as it is, but for noise, on one side: so many pixels around it, so many of 255,
 # and so much of what is there
@@ -80,9 +83,12 @@ def find_rows(grey: UInt8s) -> list[list[Piece]]:
     pieces = [piece for piece in _pieces(found) if not _is_rim(piece, grey.shape)]
     if found.uneven is not None:
         pieces = _without_edges(pieces, found)
+    pieces = [piece for piece in pieces if not _is_side(piece, pieces, grey.shape)]
     if not pieces or min(grey.shape) < _LEAST:
         return []
     height = _usual_height(pieces)
+    if height < _LEGIBLE:  # the dots of dotted paper
+        return []
     whole: list[Piece] = []
     parts: list[Piece] = []
     for piece in pieces:
@@ -144,6 +150,21 @@ def _is_rim(piece: Piece, within: tuple[int, ...]) -> bool:
     return bool(
         np.mean([(side > 0).mean() for side in (ink[0], ink[-1], ink[:, 0], ink[:, -1])]) > 0.5
     )
+
+
+def _is_side(piece: Piece, pieces: Sequence[Piece], within: tuple[int, ...]) -> bool:
+    """Whether it is a dark side of the image, from edge to edge; other ink is far shorter."""
+    x, y, wide, tall = piece.box
+    height, width = within
+    if tall == height and wide <= _SIDE * width:
+        edges = (x == 0, piece.ink[:, 0]), (piece.right == width, piece.ink[:, -1])
+    elif wide == width and tall <= _SIDE * height:
+        edges = (y == 0, piece.ink[0]), (piece.bottom == height, piece.ink[-1])
+    else:
+        return False
+    longest = max((max(other.box[2:]) for other in pieces if other is not piece), default=0)
+    is_dark = any(is_edge and (edge > 0).mean() > _SOLID for is_edge, edge in edges)
+    return is_dark and longest < max(wide, tall) / 2
 
 
 def join(pieces: Sequence[Piece]) -> Piece:
@@ -272,6 +293,8 @@ def _rows(pieces: Sequence[Piece], height: float) -> list[list[Piece]]:
         boxes = placed[:count]
         inside = (boxes[:, 1] <= y + tall / 2) & (y + tall / 2 <= boxes[:, 1] + boxes[:, 3])
         apart = np.maximum(boxes[:, 0] - x - wide, x - boxes[:, 0] - boxes[:, 2])
+        below = y - boxes[:, 1] - boxes[:, 3]  # a comma hangs from what it is close to
+        inside |= (np.abs(below) <= _HANGING * boxes[:, 3]) & (apart <= _HANGING * boxes[:, 3])
         apart[~inside] = np.inf
         number = len(rows) if not inside.any() else int(boxes[apart.argmin(), 4])
         if number == len(rows):

@@ -5,7 +5,7 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
-from itertools import chain, groupby
+from itertools import chain, groupby, islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -61,11 +61,9 @@ class Digit:
         line: int,
         image: UInt8s,
     ) -> "Digit":
-        """The most probable digit; its label is None if that is less than `least`, or than none."""
-        best = int(probabilities.argmax())
-        confidence = float(probabilities[best])
-        none = 1 - float(probabilities.sum())
-        label = best if confidence >= max(least, none) else None
+        """The most probable digit; its label is None where that is no answer: `label_of`."""
+        confidence = float(probabilities.max())
+        label = label_of(probabilities, least)
         return cls(label, confidence, probabilities, box, page, line, image)
 
     def __str__(self) -> str:
@@ -82,6 +80,18 @@ class Digit:
             "line": self.line,
             "probabilities": [_down(p) for p in self.probabilities.tolist()],
         }
+
+
+def label_of(probabilities: Floats, least: float) -> int | None:
+    """The most probable digit; None if that is less than `least`, or than that it is none.
+
+    Args:
+        probabilities: (10,) float32, which add up to 1 or less, as those of a `Digit`.
+        least: 0..1.
+    """
+    best = int(probabilities.argmax())
+    none = 1 - float(probabilities.sum())
+    return best if float(probabilities[best]) >= max(least, none) else None
 
 
 @dataclass(frozen=True, eq=False)
@@ -202,7 +212,12 @@ class Reader:
             UsageError, DependencyError: As `read`, at the first such source; or `sources` is one
                 image.
         """
-        if isinstance(sources, str | bytes | os.PathLike) or not isinstance(sources, Iterable):
+        is_one = isinstance(sources, np.ndarray) and sources.ndim < 3
+        if (
+            is_one
+            or isinstance(sources, str | bytes | os.PathLike)
+            or not isinstance(sources, Iterable)
+        ):
             raise UsageError("sources: is one image, expected several; give a list, or use `read`")
         for some in _decoded(sources, max_pages):
             found = [each if isinstance(each, DataError) else _find(each, single) for each in some]
@@ -293,7 +308,7 @@ class _Page:
 
 @dataclass(frozen=True, eq=False)
 class _Decoded:
-    """An image whose first page is decoded."""
+    """An image whose first page is decoded, and the second, if there is one."""
 
     name: str
     first: UInt8s
@@ -310,11 +325,14 @@ def _decoded(sources: Iterable["Picture"], max_pages: int) -> Iterator[list[_Dec
     for source in sources:
         pages = read_pages(source, max_pages)
         try:
-            some.append(_Decoded(name_of(source), first := next(pages), pages))
+            first, *second = islice(pages, 2)
+            some.append(_Decoded(name_of(source), first, chain(second, pages)))
             pixels += first.size
+            if second:  # a PDF has a process of its own until its last page
+                pixels = _PIXELS
         except DataError as error:
             some.append(error)
-        if len(some) == _AT_A_TIME or pixels > _PIXELS:
+        if len(some) == _AT_A_TIME or pixels >= _PIXELS:
             yield some
             some, pixels = [], 0
     if some:

@@ -91,8 +91,9 @@ def find_rules(found: InkMap, page: tuple[int, ...]) -> UInt8s:
     """Find the lines of ruled, squared and boxed paper.
 
     A line is straight, thin for its length, and reaches across the image, or is longer than the
-    things here are tall, or than five squares of squared paper; or it is a side of a rectangle. One
-    line in the middle of a rectangle is none, but a 1, if others as large have none.
+    things here are tall, or than five squares of squared paper; or it is a side of a rectangle: of
+    a small one only where several are alike, and there is ink in one of them. One line in the
+    middle of a rectangle is none, but a 1, if others as large have none.
 
     Args:
         found: What stands out, (h, w), its rims and all, and the ink: where a line has more of it
@@ -137,6 +138,8 @@ def find_rules(found: InkMap, page: tuple[int, ...]) -> UInt8s:
         if level and upright
     ]
     repeated = _repeated([part for part, _, _ in small], stats)
+    if not any(_holds_ink(inked[_place(stats[part])]) for part in repeated):
+        repeated = []  # angular 0s, side by side
     ruled += [frame for frame in small if frame[0] in repeated]
     frames = [part for part, level, upright in ruled if level and upright]
     undivided = [part for part, level, upright in ruled if level and len(upright) == 2]
@@ -199,7 +202,7 @@ def _spacing(lines: list[_Line]) -> float:
 
 
 def _repeated(parts: list[int], stats: NDArray[np.int32]) -> list[int]:
-    """Those of some components that are as large as several of them."""
+    """Those of some components of whose size there are several, with themselves."""
     if len(parts) < _SEVERAL:
         return []
     sizes, kinds, counts = np.unique(
@@ -209,6 +212,12 @@ def _repeated(parts: list[int], stats: NDArray[np.int32]) -> list[int]:
     return [
         part for part, kind in zip(parts, kinds.ravel(), strict=True) if alike[kind] >= _SEVERAL
     ]
+
+
+def _holds_ink(frame: UInt8s) -> bool:
+    """Whether there is ink inside of a small frame, well off its sides."""
+    edge = 2 + max(frame.shape) // 6
+    return cv2.countNonZero(frame[edge:-edge, edge:-edge]) > 0
 
 
 def _is_like(size: NDArray[np.int32], others: NDArray[np.int32]) -> bool:

@@ -17,8 +17,8 @@ _PAIR = 0.5, 2.6  # the same of what may be two digits that touch
 _LOW = 0.5  # of the row's height: no part, nor several together, is a digit if it is lower
 _ONE_MORE = 0.6  # the chance that what can be parted is
 _LIKE = 0.2  # the chance that both sides of a cut are what they are together, or it is none
+_LOWEST_1 = 0.6  # the height of a narrow 1 by the row's: a lower one is a comma, or an accent
 _NARROW = 0.35  # the width of a 1 by another digit's
-_NONE = 0.1  # how far ink that is no digit counts against digits that touch
 # the probability of being no digit from which ink is passed over in silence, and how much of the
 # row's height it has to have, if it is wide, to be a number that nobody should miss
 _DROPPED, _TALL = 0.9, 0.6
@@ -34,6 +34,11 @@ class Seen:
     piece: Piece
     image: UInt8s
     probabilities: Floats
+
+    @property
+    def knows_none(self) -> bool:
+        """Whether the network tells digits from what is none."""
+        return len(self.probabilities) > 10
 
     @property
     def is_doubtful(self) -> bool:
@@ -58,12 +63,14 @@ class Ways:
         self._pairs: list[tuple[int, int]] = []
         self.touching: list[Piece] = []
         doubtful: list[bool] = []
-        for seen in row:
+        whose: list[int] = []  # piece an atom is of
+        for number, seen in enumerate(row):
             parts = cut(seen.piece) if seen.is_doubtful else [seen.piece]
             first = len(self._atoms)
             self._choices.append((first, first + len(parts), seen))
             self._atoms += parts
             doubtful += [seen.is_doubtful] * len(parts)
+            whose += [number] * len(parts)
             if seen.is_doubtful:
                 self._find_pairs(first, seen.piece.box[3])
         self.unseen: list[Piece] = []
@@ -73,6 +80,8 @@ class Ways:
                 parts = self._atoms[start:stop]
                 if len(parts) > 1 and not may_be_one(parts, height):
                     break
+                if not row[0].knows_none and whose[start] < whose[stop - 1]:
+                    break  # who knows only digits is sure of one in any two
                 if not any(doubtful[start:stop]) or (start, stop) in known:
                     continue
                 both = join(parts)
@@ -105,15 +114,17 @@ class Ways:
             pairs: (100,) each: the probability of each two digits in `touching`, "00" first.
         """
         waiting = iter(others)
+        twos = list(zip(self._pairs, pairs, strict=True))
         steps: list[tuple[int, int, float, Seen | Floats]] = []
         for start, stop, whole in self._choices:
             seen = whole or next(waiting)
             chance = float(seen.probabilities[:10].max())
             if whole:
-                fit = max(1.0, 1.5 * seen.piece.box[2] / seen.piece.box[3])  # so many digits would
-                chance = max(chance, (_NONE * float(seen.probabilities[10:].sum())) ** fit)
+                inner = [two for run, two in twos if start <= run[0] and run[1] <= stop]
+                touch = max((float(two.sum()) for two in inner), default=0.0)
+                chance = max(chance, float(seen.probabilities[10:].sum()) * (1 - touch))
             steps.append((start, stop, _ONE_MORE * chance, seen))
-        for (start, stop), two in zip(self._pairs, pairs, strict=True):
+        for (start, stop), two in twos:
             steps.append((start, stop, _ONE_MORE**2 * float(two.max()), two))
         score = [0.0, *[-math.inf] * len(self._atoms)]
         last: dict[int, tuple[int, Seen | Floats]] = {}
@@ -162,5 +173,7 @@ class Ways:
     def _is_left_out(self, seen: Seen) -> bool:
         _, _, wide, tall = seen.piece.box
         may_be_several = wide > _TOO_WIDE * tall and tall > _TALL * self._height
+        is_1 = seen.probabilities[:10].argmax() == 1
+        is_comma = is_1 and wide < tall < _LOWEST_1 * self._height
         is_none = float(seen.probabilities[10:].sum()) >= _DROPPED
-        return is_none and seen in self._row and not may_be_several
+        return seen in self._row and (is_comma or is_none) and not may_be_several

@@ -78,8 +78,9 @@ def correct(
         from mnistry.adaptation import check_adaptable
 
         check_adaptable(sum(len(each.digits) for each in labelled), adapt)
+    network = Reader(reader, min_confidence=min_confidence)
     with progress("reading", quiet) as report:
-        found = read_all(Reader(reader, min_confidence=min_confidence), labelled, report)
+        found = read_all(network, labelled, report)
     picture = _draw_mistakes(found, out)
     if not json:
         _say_all(found)
@@ -87,7 +88,7 @@ def correct(
             say(f"\nDrawn: {one_line(str(picture))}")
     for error in found.unread:
         tell(one_line(f"mnistry: {error}"))
-    adapted = None if adapt is None else _adapt(found, adapt, quiet)
+    adapted = None if adapt is None else _adapt(found, adapt, network.min_confidence, quiet)
     if json:
         record = found.to_dict() | {"picture": None if picture is None else str(picture)}
         say_json(record | {"adapted": None if adapted is None else _record(adapted)})
@@ -161,7 +162,7 @@ def _note(digit: "Digit", label: str) -> str:
     return f"is {label}" if label else "is none"
 
 
-def _adapt(found: "Correction", path: Path, quiet: bool) -> "Adaptation":
+def _adapt(found: "Correction", path: Path, least: float, quiet: bool) -> "Adaptation":
     from mnistry.adaptation import adapt
     from mnistry.trainer import Progress
 
@@ -172,7 +173,7 @@ def _adapt(found: "Correction", path: Path, quiet: bool) -> "Adaptation":
             done = (told.epoch - 1) * told.total + told.done
             report(number * told.epochs * told.total + done, count * told.epochs * told.total)
 
-        return adapt(images, labels, path, whence, progress=tell)
+        return adapt(images, labels, path, whence, least, progress=tell)
 
 
 def _record(adapted: "Adaptation") -> dict[str, Any]:

@@ -489,7 +489,7 @@ def test_predict_with_a_run_reads_pages(place: Path, mnistry: Mnistry):
     assert err.startswith("mnistry: this network knows nothing but digits")
     page, taken = map(json.loads, out.splitlines())
     assert [round(digit["box"][0], -1) for digit in page["digits"]] == [30, 50]
-    assert [digit["label"] for digit in taken["digits"]] == [taken["label"]]
+    assert [digit["label"] for digit in taken["digits"]] == [int(taken["label"])]
     code, out, err = mnistry("predict", "wide.png", "light.png", "--run", "done")
     assert code == 0
     assert err.startswith("mnistry: this network knows nothing but digits")

@@ -189,7 +189,7 @@ def test_csv_is_a_row_for_each_digit(predict: Mnistry, fake: type[Fake]):
     assert rows == [
         ["image", "page", "line", "position", "label", "confidence", "x", "y", "width", "height"],
         [name, "0", "0", "0", "3", "0.9512", "0", "0", "8", "16"],
-        [name, "0", "0", "1", "", "0.4200", "10", "0", "8", "16"],
+        [name, "0", "0", "1", "", "0.4199", "10", "0", "8", "16"],  # rounded down
         [name, "0", "1", "0", "5", "0.9512", "0", "20", "8", "16"],
     ]
     assert out.count("\r\n") == 4

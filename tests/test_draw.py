@@ -488,8 +488,12 @@ def test_a_page_has_a_box_and_a_tag_for_each_digit(tmp_path: Path) -> None:
 def test_a_tag_has_room_at_the_edge_of_a_page(tmp_path: Path) -> None:
     path = tmp_path / "page.png"
     draw_page(PAGE, [(40, 0, 30, 60)], ["1"], [True], path)
+    more = len(pixels(path)) - len(PAGE)
+    assert 20 < more < 30
+    assert (pixels(path)[more:, :30] == PAGE[:, :30, None]).all()
     rows, _ = np.nonzero(of_colour(path, canvas.BLUE))
-    assert rows.max() > 75
+    assert rows.min() < 3
+    assert rows.max() > more + 60
     draw_page(PAGE, [], [], [], path)
     assert (pixels(path) == PAGE[..., None]).all()
 
@@ -508,9 +512,11 @@ def test_writing_of_every_size_is_legible(
     tmp_path: Path, shape: tuple[int, int], height: int, size: tuple[int, int]
 ) -> None:
     path = tmp_path / "page.png"
-    draw_page(np.zeros(shape, np.uint8), [(2, 2, height // 2, height)], ["5"], [True], path)
+    page, box = np.zeros(shape, np.uint8), (2, shape[0] - height, height // 2, height)
+    draw_page(page, [box], ["5"], [True], path)
     with Image.open(path) as picture:
-        assert picture.size[::-1] == size
+        assert picture.size[0] == size[1]
+        assert size[0] <= picture.size[1] <= size[0] + 30
     assert amount(path, canvas.BLUE) > 100 * (shape != (8, 8))
 
 

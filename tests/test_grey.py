@@ -164,8 +164,12 @@ class TestImages:
         self, dpi: object, size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         image = Image.new("L", (60, 40), 255)
-        image.info["dpi"] = dpi
-        assert grey_image(image, "x").shape == size[::-1]
+        for known in ({"dpi": dpi}, {"aspect": dpi}, {"jfif_density": dpi, "jfif_unit": 0}):
+            image.info = known
+            assert grey_image(image, "x").shape == size[::-1]
+        image.info = {"jfif_density": dpi, "jfif_unit": 1}  # Pillow has made it dpi
+        assert grey_image(image, "x").shape == (40, 60)
+        image.info = {"dpi": dpi}
         monkeypatch.setattr("mnistry.grey._LARGE", 100)
         small = {(60, 83): (29, 40), (125, 40): (60, 19)}
         assert grey_image(image, "x").shape == small.get(size, size)[::-1]

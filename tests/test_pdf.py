@@ -128,7 +128,9 @@ class TestPages:
             io.BytesIO(data.replace(kids, kids.replace(third, b"9" * len(third)))), "x.pdf", 9
         )
         assert [next(taken).shape, next(taken).shape] == [(20, 30)] * 2
-        with pytest.raises(DataError, match=r"^x.pdf, page 3: is a damaged PDF \(Failed to load"):
+        with pytest.raises(
+            DataError, match=r"^x.pdf, page 3: is a damaged PDF \(Failed to load page\)"
+        ):
             next(taken)
 
     def test_whoever_stops_ends_the_process(self, started: list[Any]) -> None:

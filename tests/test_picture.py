@@ -463,7 +463,7 @@ class TestErrors:
     def test_a_gif_that_lies(self, screen: tuple[int, int]) -> None:
         start = b"GIF89a" + struct.pack("<2H", *screen) + b"\0\0\0,"
         gif = start + struct.pack("<4H", 0, 0, 65535, 65535) + b"\0\2\2D\1\0;"
-        with pytest.raises(DataError, match=r"has far too many pixels|65535 x 65535 pixels"):
+        with pytest.raises(DataError, match=r"has 4,294,836,225 pixels|65535 x 65535 pixels"):
             read_picture(gif)
 
     @pytest.mark.parametrize("side", [7072, 16384])
@@ -501,7 +501,7 @@ class TestErrors:
             said = str(error)
         else:
             said = str(grey.shape)
-        assert re.search(r"damaged or cut off|far too many pixels|^\(4, 4\)$", said)
+        assert re.search(r"damaged or cut off|has 3,600,000,000 pixels|^\(4, 4\)$", said)
 
     def test_a_file_of_too_many_bytes(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

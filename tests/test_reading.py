@@ -29,7 +29,9 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
         image = write_sheet(rows, seed=number).image if rows else np.full((40, 30), 255, np.uint8)
         Image.fromarray(image).save(name)
     names[-1].write_text("no\nimage")
-    return [*names, folder / "missing\n.png"] * 13
+    bomb = folder / "bomb.png"
+    Image.new("1", (10_000, 5_001)).save(bomb)
+    return [*names, bomb, folder / "missing\n.png"] * 13
 
 
 @pytest.fixture
@@ -56,7 +58,7 @@ def all_there(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def plain(found: Reading | DataError) -> Any:
     if isinstance(found, DataError):
-        return str(found)
+        return type(found), str(found)
     return [
         (d.label, d.confidence, d.probabilities.tolist(), d.box, d.page, d.line, d.image.tolist())
         for d in found.digits

@@ -99,7 +99,10 @@ def grey_image(image: "Image", name: str) -> NDArray[np.uint8]:
         7: turns.TRANSVERSE,
         8: turns.ROTATE_90,
     }.get(orientation)
-    grey = _square(_grey(image, name), image.info.get("dpi"))
+    info = image.info
+    # a PNG or a JPEG may say nothing but the aspect
+    bare = info.get("jfif_density") if info.get("jfif_unit") == 0 else info.get("aspect")
+    grey = _square(_grey(image, name), info.get("dpi") or bare)
     return np.array(grey if turn is None else grey.transpose(turn))
 
 

@@ -192,7 +192,8 @@ def _problem(error: Any) -> str:
     if error.err_code == 4:  # FPDF_ERR_PASSWORD
         found, expected = "is encrypted", "one that opens without a password; save it without"
     else:
-        found = f"is a damaged PDF ({error})"
+        reason = str(error).rstrip(".").removesuffix(" (PDFium: Success)")
+        found = f"is a damaged PDF ({reason})"
         expected = "a sound one; take a fresh copy, print it to a new PDF"
     return f"{found}, expected {expected}, {_AS_IMAGES}"
 

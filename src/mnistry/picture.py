@@ -3,6 +3,7 @@
 import errno
 import io
 import os
+import re
 import stat
 import threading
 import warnings
@@ -250,7 +251,9 @@ def _decoding(name: str) -> Iterator[None]:
     except DataError:
         raise
     except Image.DecompressionBombError as error:
-        raise LimitError(_too_large(name, "far too many")) from error
+        pixels = re.search(r"\d+", str(error))  # the error's first number
+        found = f"{int(pixels[0]):,}" if pixels else "far too many"
+        raise LimitError(_too_large(name, found)) from error
     except Exception as error:
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         raise DataError(

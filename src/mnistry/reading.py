@@ -15,6 +15,7 @@ from typing import IO, TYPE_CHECKING, TypeVar
 
 import numpy as np
 
+from mnistry import errors
 from mnistry.errors import DataError
 from mnistry.network import OnnxNetwork
 from mnistry.reader import Digit, Reader, Reading
@@ -125,17 +126,19 @@ def _received(stream: IO[bytes], count: int, reader: Reader) -> list[Reading | D
         )
     )
     return [
-        DataError(each) if isinstance(each, str) else Reading(tuple(islice(digits, each)))
+        Reading(tuple(islice(digits, each)))
+        if isinstance(each, int)
+        else getattr(errors, each[0])(each[1])
         for each in said
     ]
 
 
 def _sent(found: Iterable[Reading | DataError]) -> bytes:
-    said: list[int | str] = []
+    said: list[int | tuple[str, str]] = []
     rows: list[tuple[object, ...]] = []
     for each in found:
         if isinstance(each, DataError):
-            said.append(str(each))
+            said.append((type(each).__name__, str(each)))
             continue
         said.append(len(each.digits))
         rows += [(d.page, d.line, d.box, d.probabilities, d.image) for d in each.digits]

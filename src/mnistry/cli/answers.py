@@ -19,6 +19,7 @@ _COLUMNS = (
     *("image", "page", "line", "position", "label", "confidence"),
     *("x", "y", "width", "height"),
 )
+_DIGITS = tuple("0123456789")
 _FEWEST = 5  # confidences side by side, however narrow the terminal
 
 
@@ -37,7 +38,7 @@ class Answer:
 
     name: str
     reading: "Reading"
-    classes: Sequence[str] = tuple("0123456789")
+    classes: Sequence[str] = _DIGITS
     is_page: bool = True
     truth: str | None = None
 
@@ -57,7 +58,8 @@ class Answer:
         else:
             (digit,) = self.reading.digits
             label, values = self.label(digit), digit.probabilities.tolist()
-            record |= {"text": label or "?", "digits": [digit.to_dict() | {"label": label}]}
+            named = {} if tuple(self.classes) == _DIGITS else {"label": label}
+            record |= {"text": label or "?", "digits": [digit.to_dict() | named]}
             # values are in the order of the classes
             record |= {"label": label, "probabilities": values, "true_label": self.truth}
         return record
@@ -102,7 +104,8 @@ class CsvRows:
         """Says an answer."""
         for line in answer.reading.lines:
             for position, digit in enumerate(line):
-                label, confidence = answer.label(digit), f"{digit.confidence:.4f}"
+                label = answer.label(digit)
+                confidence = f"{digit.to_dict()['confidence']:.4f}"
                 place = (answer.name, digit.page, digit.line, position)
                 self._say((*place, "" if label is None else label, confidence, *digit.box))
 

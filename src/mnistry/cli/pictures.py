@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator, Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -142,10 +143,13 @@ def _groups(answer: Answer) -> Iterator["Group"]:
     """What was seen on an image, in as many groups as it needs for no sheet to be too long."""
     from mnistry.draw.seen import Group, Tile
 
-    lines = answer.reading.lines
-    for start in range(0, max(1, len(lines)), _LINES):
-        tiles = [
-            [Tile(d.image, _shown(answer, d), how_sure(d), d.label is not None) for d in line]
-            for line in lines[start : start + _LINES]
-        ]
-        yield Group(answer.name, tiles)
+    pages = [list(page) for _, page in groupby(answer.reading.lines, lambda line: line[0].page)]
+    for lines in pages or [[]]:
+        page = lines[0][0].page if lines else 0
+        name = f"{answer.name}, page {page + 1}" if page else answer.name
+        for start in range(0, max(1, len(lines)), _LINES):
+            tiles = [
+                [Tile(d.image, _shown(answer, d), how_sure(d), d.label is not None) for d in line]
+                for line in lines[start : start + _LINES]
+            ]
+            yield Group(name, tiles)

@@ -36,7 +36,8 @@ def draw_page(
     """Draws a page with what was read on it.
 
     Each digit stands in a blue box with its answer on a tag; one that is not sure in a broken
-    vermilion box. Small writing is enlarged, a page of very many pixels scaled down.
+    vermilion box. Small writing is enlarged, a page of very many pixels scaled down; where there is
+    no room for tags at the top, there is more of the page's ground.
 
     Args:
         page: (h, w) uint8, 0 black to 255 white.
@@ -63,22 +64,28 @@ def draw_page(
     if scale != 1:
         width, depth = (max(1, round(side * scale)) for side in picture.size)
         picture = picture.resize((width, depth), Image.Resampling.LANCZOS)
-    picture = picture.convert("RGB")
-    pen = ImageDraw.Draw(picture)
     height *= scale
     line = max(2, round(height / 36))
     gap = round(height / 14) + line  # between the ink and the box
+    tag = max(16, round(_TAG * height))
+    highest = min((scale * top for _, top, _, _ in boxes), default=math.inf)
+    room = max(0, math.ceil(gap + tag - line - min(highest, gap + tag)))
     frames = []
     for left, top, wide, tall in (tuple(scale * side for side in box) for box in boxes):
-        frames.append((left - gap, top - gap, left + wide + gap, top + tall + gap))
+        upper = room + top
+        frames.append((left - gap, upper - gap, left + wide + gap, upper + tall + gap))
+    ground = (int(np.median(page)),) * 3
+    drawn = Image.new("RGB", (picture.width, room + picture.height), ground)
+    drawn.paste(picture, (0, room))
+    pen = ImageDraw.Draw(drawn)
     for frame, is_sure in zip(frames, sure, strict=True):
         if is_sure:
             pen.rectangle(frame, outline=BLUE, width=line)
         else:
             _draw_broken(pen, frame, line)
     for frame, answer, is_sure in zip(frames, answers, sure, strict=True):
-        _draw_tag(pen, frame, answer, BLUE if is_sure else VERMILION, height, line)
-    save_image(picture, path)
+        _draw_tag(pen, frame, answer, BLUE if is_sure else VERMILION, tag, line)
+    save_image(drawn, path)
 
 
 def _usual_height(boxes: Sequence[tuple[int, int, int, int]]) -> float:
@@ -111,14 +118,12 @@ def _dashes(start: float, end: float, length: int) -> list[tuple[float, float]]:
 
 
 def _draw_tag(
-    pen: "ImageDraw", frame: _Box, answer: str, colour: str, height: float, line: int
+    pen: "ImageDraw", frame: _Box, answer: str, colour: str, tall: int, line: int
 ) -> None:
-    """An answer on the box's upper edge, at its left end; on the lower one at the page's top."""
-    left, top, _, bottom = frame
-    tall = max(16, round(_TAG * height))
+    """An answer on the box's upper edge, at its left end."""
+    left, top, _, _ = frame
     font = text_font(0.9 * tall)
     wide = max(0.75 * tall, font.getlength(answer) + 0.36 * tall)
-    upper = top + line - tall if top + line >= tall else bottom - line
-    tag = (left, upper, left + wide, upper + tall)
+    tag = (left, top + line - tall, left + wide, top + line)
     pen.rectangle(tag, fill=colour)
     write_centred(pen, tag, answer, font, "#ffffff")

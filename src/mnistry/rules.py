@@ -1,7 +1,5 @@
 """Ruled lines, squares and boxes on paper: found, and taken out; strokes that cross them stay."""
 
-from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 import cv2
@@ -10,10 +8,10 @@ from numpy.typing import NDArray
 
 from mnistry.inkmap import InkMap
 from mnistry.pixels import SQUARE, components
+from mnistry.straight import SMALLEST, Line, Stretch, lines_of, median, stretches_of
 
 UInt8s = NDArray[np.uint8]
 
-_SMALLEST = 14  # pixels of a frame's side, or of a rule
 _BIT, _BITS = 40, 50  # pixels of a bit, at most; so many of them, as low as hairs, may be lines
 _DIRT = 0.25  # from what hardly stands out to full ink: a bit that is darker is no pale line's
 _IN_BITS = 0.06  # of all that there is: more is no dirt
@@ -24,67 +22,12 @@ _FRAME = 8  # a side of a frame
 _COMB = 5  # a side that parts the frames between two rules, or of one of several small frames
 _SMALL, _SEVERAL = 50, 3  # pixels of such a frame, at most; and so many as large are no angular 0s
 _HAIR = 3  # pixels: a thinner rule has to be as long as one that is so thick
-_RIM = 1  # pixels of pale ink at a line's side, which count as thickness
 _WHOLE = 0.9  # of the image: a rule from edge to edge
 _TIMES = 2.5  # as long as things here are tall: no part of one
 _SIDE = 0.7  # of the same: a frame is about as large
 _SQUARES = 5  # a rule of squared paper, which is as short only at the corners of what is turned
 _ALIKE = 0.15  # of its size: another frame on the same page is as large
-_DOUBLE = 0.7  # of a stretch: two lines along each other
-_SKEW = 0.1  # of a frame's angles: the tangent of what they lack of right ones
 _MORE, _AT_LEAST = 1.35, 64  # as much ink as a line has, and so much: a stroke is there
-
-
-@dataclass(frozen=True, eq=False)
-class _Stretch:
-    """Ink that is nearly level, and may be a line."""
-
-    left: int
-    top: int
-    found: NDArray[np.bool_]  # (tall, long): where it is
-    thick: float
-
-    @property
-    def long(self) -> int:
-        return int(self.found.shape[1])
-
-
-@dataclass(frozen=True)
-class _Line:
-    """A straight thin stretch of ink, nearly level in the image that it was found in."""
-
-    start: int  # the first column
-    stop: int  # past the last
-    ends: tuple[float, float]  # the rows at both
-    thick: float
-
-    @property
-    def long(self) -> int:
-        return self.stop - self.start
-
-    def row(self, column: Any) -> Any:
-        """Where it is at a column, or would be."""
-        share = (column - self.start) / max(1, self.long)
-        return self.ends[0] + share * (self.ends[1] - self.ends[0])
-
-    def meets(self, row: float, column: float) -> bool:
-        """Whether it passes a point, or ends there."""
-        slack = min(2, 0.06 * self.long) + 0.75 * self.thick
-        nearest = min(max(column, self.start), self.stop)
-        return abs(column - nearest) <= slack and abs(self.row(nearest) - row) <= slack
-
-    def is_square_to(self, other: "_Line") -> bool:
-        """Whether it is at right angles to one that was found in the transposed image."""
-        slopes = ((line.ends[1] - line.ends[0]) / max(1, line.long) for line in (self, other))
-        return abs(sum(slopes)) <= _SKEW
-
-    def pixels(self, shape: tuple[int, ...]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-        """The rows and columns (thick, long) of all that may be its ink."""
-        columns = np.arange(max(0, self.start - 2), min(shape[1], self.stop + 2))
-        half = (self.thick + 1) / 2
-        first = np.rint(self.row(columns) - half).astype(np.intp)
-        rows = first + np.arange(round(2 * half) + 1)[:, None]
-        return rows.clip(0, shape[0] - 1), np.broadcast_to(columns, rows.shape)
 
 
 def find_rules(found: InkMap, page: tuple[int, ...]) -> UInt8s:
@@ -106,13 +49,13 @@ def find_rules(found: InkMap, page: tuple[int, ...]) -> UInt8s:
     mask, ink = found.faint, found.ink
     inked, labels, stats = _connected(found)
     sizes = stats[1:, 2:4].tolist()
-    tall = sorted(min(size) for size in sizes if min(size) >= _SMALLEST // 2)
+    tall = sorted(min(size) for size in sizes if min(size) >= SMALLEST // 2)
     typical = float(tall[len(tall) // 2]) if tall else 0.0
     least = tuple(min(_WHOLE * side, _TIMES * typical) for side in page[::-1])
     others: list[int] = []  # what shows no lines
-    ruled: list[tuple[int, list[_Line], list[_Line]]] = []
+    ruled: list[tuple[int, list[Line], list[Line]]] = []
 
-    def look(part: int, thin: float, hidden: bool) -> tuple[list[_Line], list[_Line]]:
+    def look(part: int, thin: float, hidden: bool) -> tuple[list[Line], list[Line]]:
         own = (labels[_place(stats[part])] == part).view(np.uint8)
         level, upright = _lines_of(own, _SIDE * typical, least, thin, hidden)
         if min(len(level), len(upright)) < 3:
@@ -124,7 +67,7 @@ def find_rules(found: InkMap, page: tuple[int, ...]) -> UInt8s:
         return _lines_of(own, _SIDE * typical, short, thin, hidden)
 
     for part, size in enumerate(sizes, start=1):
-        if max(size) < _SMALLEST:
+        if max(size) < SMALLEST:
             continue
         level, upright = look(part, _FRAME, hidden=False)
         if level or upright:
@@ -179,7 +122,7 @@ def _connected(found: InkMap) -> tuple[UInt8s, NDArray[Any], NDArray[np.int32]]:
         inked = mask | found.pale
     areas = stats[:, 4]
     if areas[low].sum() > _IN_BITS * areas[1:].sum():  # dotted or dashed lines
-        for bar in (_bar(_GAP), _bar(_GAP).T):
+        for bar in (np.ones((1, _GAP), np.uint8), np.ones((_GAP, 1), np.uint8)):
             closed = cv2.morphologyEx(mask, cv2.MORPH_CLOSE, bar)
             inked = inked | closed.astype(np.uint8, copy=False)
     return inked, *components(inked)
@@ -191,14 +134,14 @@ def _place(stats: NDArray[np.int32]) -> tuple[slice, slice]:
     return slice(y, y + height), slice(x, x + width)
 
 
-def _off(line: _Line) -> float:
+def _off(line: Line) -> float:
     """How far a line is from the first row, in its middle."""
     return sum(line.ends) / 2
 
 
-def _spacing(lines: list[_Line]) -> float:
+def _spacing(lines: list[Line]) -> float:
     """How far parallel lines are from each other: most of them."""
-    return _median(np.diff(sorted(map(_off, lines))))
+    return median(np.diff(sorted(map(_off, lines))))
 
 
 def _repeated(parts: list[int], stats: NDArray[np.int32]) -> list[int]:
@@ -227,7 +170,7 @@ def _is_like(size: NDArray[np.int32], others: NDArray[np.int32]) -> bool:
 
 def _lines_of(
     own: UInt8s, side: float, least: tuple[float, ...], frame: float, hidden: bool
-) -> tuple[list[_Line], list[_Line]]:
+) -> tuple[list[Line], list[Line]]:
     """What is a line within one connected piece of ink: the level ones, and the upright ones.
 
     Args:
@@ -237,21 +180,21 @@ def _lines_of(
         frame: How many times as long as thick the side of a frame is at least.
         hidden: Whether strokes lie on much of its lines.
     """
-    across = _stretches(own, side, least[0], frame)
+    across = stretches_of(own, side, least[0], frame)
     are_rules = sum(_is_rule(one, least[0], _THIN) for one in across) > 1
     down, may_stand = [], len(own) >= least[1]
     if len(across) > 1 or may_stand:
         thin = _COMB if are_rules else frame
-        down = _stretches(np.ascontiguousarray(own.T), side, least[1], thin)
+        down = stretches_of(np.ascontiguousarray(own.T), side, least[1], thin)
     if not (across and down) and not any(
         _is_rule(one, rule, _THIN)
         for some, rule in zip((across, down), least, strict=True)
         for one in some
     ):  # there is neither a rule, nor sides to a frame both ways
         return [], []
-    level = _straight(across, hidden)
+    level = lines_of(across, hidden)
     sides = [line for line in level if line.long >= max(side, frame * line.thick)]
-    posts = _straight(down, hidden) if len(sides) > 1 or may_stand else []
+    posts = lines_of(down, hidden) if len(sides) > 1 or may_stand else []
     are_rules = sum(_is_rule(line, least[0], _THIN) for line in sides) > 1
     thin = _COMB if are_rules else frame
     others = [line for line in posts if line.long >= max(side, thin * line.thick)]
@@ -259,7 +202,7 @@ def _lines_of(
     while before != (before := len(sides) + len(others)):
         sides = [a for a in sides if _ends_on(a, others) > (not _is_rule(a, least[0], _THIN))]
         others = [b for b in others if _ends_on(b, sides) == 2]
-    usual = _median(np.array([line.thick for line in sides + others] or [0]))
+    usual = median(np.array([line.thick for line in sides + others] or [0]))
     sides, others = (  # a stroke may stand between two sides
         [line for line in lines if line.thick <= 1.4 * usual + 1] for lines in (sides, others)
     )
@@ -268,11 +211,11 @@ def _lines_of(
     return level, [line for line in posts if line in others or _is_rule(line, least[1], thin)]
 
 
-def _is_rule(line: _Line | _Stretch, least: float, thin: float) -> bool:
+def _is_rule(line: Line | Stretch, least: float, thin: float) -> bool:
     return line.long >= max(least, thin * max(_HAIR, line.thick))
 
 
-def _ends_on(line: _Line, others: list[_Line]) -> int:
+def _ends_on(line: Line, others: list[Line]) -> int:
     """How many of its ends are on other lines, at right angles to it."""
     return sum(
         any(other.meets(column, row) and other.is_square_to(line) for other in others)
@@ -280,112 +223,7 @@ def _ends_on(line: _Line, others: list[_Line]) -> int:
     )
 
 
-def _stretches(own: UInt8s, side: float, rule: float, thin: float) -> list[_Stretch]:
-    """Its thin, nearly level stretches, if one may be a rule or two the sides of a frame.
-
-    Args:
-        own: (h, w) uint8, 1 where it is.
-        side: How long the side of a frame is at least, in pixels.
-        rule: The same for a rule.
-        thin: How many times as long as thick either is at least.
-    """
-    height, width = own.shape
-    least = max(min(side, rule), _SMALLEST)
-    if width < least:
-        return []
-    length = int(min(max(0.4 * min(height, width, least), _SMALLEST - 2), 40))
-    gap = length // 2
-    runs = cv2.dilate(own, _bar(3).T)  # so that slanting ones are not cut to bits
-    runs = cv2.erode(runs, _bar(length), borderType=cv2.BORDER_CONSTANT, borderValue=0)
-    reach = cv2.boundingRect(runs)[2] + length - 1  # of all of them together
-    if reach < max(length, least):
-        return []
-    # opened, and then closed, by way of what is longer than either
-    runs = cv2.dilate(runs, _bar(length + 2 * gap), anchor=(length // 2 + gap, 0))
-    runs = cv2.erode(runs, _bar(2 * gap + 1))
-    labels, stats = components(runs.astype(np.uint8, copy=False))
-    fit = [  # 0 is the ground
-        (part, x, y, long, tall)
-        for part, (x, y, long, tall, _) in enumerate(stats.tolist())
-        if part and long >= least and tall <= max(8, long // 2)
-    ]
-    if len(fit) < 2 and not any(long >= rule for _, _, _, long, _ in fit):
-        return []
-    stretches = []
-    for part, x, y, long, tall in fit:
-        place = slice(y, y + tall), slice(x, x + long)
-        whole = (labels[place] == part) & own[place].view(np.bool_)
-        for found in _parted(whole):
-            thick = np.sort(found.sum(0))
-            thick = thick[np.count_nonzero(thick == 0) :]
-            enough = len(thick) >= 0.6 * long
-            if enough and long >= thin * (_RIM + (usual := float(thick[len(thick) // 5]))):
-                stretches.append(_Stretch(x, y, found, usual))
-    return stretches
-
-
-def _parted(found: NDArray[np.bool_]) -> list[NDArray[np.bool_]]:
-    """A stretch (tall, long), or both that lie along each other: the sides of two boxes."""
-    starts = found.copy()
-    starts[1:] &= ~found[:-1]
-    order = starts.cumsum(0, dtype=np.uint16)  # of the runs in each column
-    count = order[-1]
-    if np.count_nonzero(count == 2) < _DOUBLE * np.count_nonzero(count):
-        return [found]
-    return [found & (order == 1), found & (order == 2)]
-
-
-def _straight(stretches: list[_Stretch], hidden: bool) -> list[_Line]:
-    """Those that are straight, as lines."""
-    return [line for one in stretches if (line := _line(one, hidden)) is not None]
-
-
-def _line(stretch: _Stretch, hidden: bool) -> _Line | None:
-    """A stretch of ink as a line, if it is straight: the one that fits best, or the longest."""
-    found, usual, left, top = stretch.found, stretch.thick, stretch.left, stretch.top
-    thick = found.sum(0)
-    columns = np.flatnonzero(thick)
-    # strokes that hang on a line leave its other edge alone, or the other half of it
-    upper, lower = found.argmax(0)[columns], len(found) - found[::-1].argmax(0)[columns]
-    middle, bare = (upper + lower) / 2, thick[columns] <= 1.7 * usual + 1
-    ways = [(columns, rows) for rows in (middle, upper + usual / 2, lower - usual / 2)]
-    ways.append((columns[bare], middle[bare]))
-    lines = []
-    for x, y in ways:
-        off, slope, offset = _fit(x, y)
-        if off <= max(0.8, 0.5 * usual):
-            along = x[np.abs(y - offset - slope * x) <= 1 + usual / 4]  # not round a corner
-            order = (-len(along), off) if hidden else (off, slope, offset)
-            lines.append((order, slope, offset, along))
-    if not lines:
-        return None
-    _, slope, offset, along = min(lines, key=lambda line: line[0])
-    start, stop = int(along[0]), int(along[-1]) + 1
-    ends = top - 0.5 + offset + slope * start, top - 0.5 + offset + slope * stop
-    return _Line(left + start, left + stop, ends, usual)
-
-
-def _fit(x: NDArray[np.intp], y: NDArray[np.float64]) -> tuple[float, float, float]:
-    """How far off the line through most points they are, its slope, and its offset."""
-    third = max(1, len(x) // 3)  # medians of the outer thirds: what hangs on a line moves neither
-    rise = _median(y[-third:]) - _median(y[:third])
-    slope = rise / max(1.0, _median(x[-third:]) - _median(x[:third]))
-    offset = _median(y - slope * x)
-    return _median(np.abs(y - slope * x - offset)), slope, offset
-
-
-@cache
-def _bar(long: int) -> UInt8s:
-    return np.ones((1, long), np.uint8)
-
-
-def _median(values: NDArray[Any]) -> float:
-    """As np.median, which takes ten times as long for few."""
-    middle = len(values) // 2
-    return float(np.partition(values, middle)[middle])
-
-
-def _uncrossed(ink: UInt8s, level: list[_Line], upright: list[_Line]) -> UInt8s:
+def _uncrossed(ink: UInt8s, level: list[Line], upright: list[Line]) -> UInt8s:
     """(h, w) 255 at the pixels of lines, but where strokes cross them."""
     found = np.zeros_like(ink)
     bands = _band(found, level), _band(found.T, upright).T
@@ -395,14 +233,14 @@ def _uncrossed(ink: UInt8s, level: list[_Line], upright: list[_Line]) -> UInt8s:
     return (bands[0] | bands[1]) & ~crossed
 
 
-def _band(like: UInt8s, lines: list[_Line]) -> UInt8s:
+def _band(like: UInt8s, lines: list[Line]) -> UInt8s:
     band = np.zeros(like.shape, np.uint8)
     for line in lines:
         band[line.pixels(band.shape)] = 255
     return band
 
 
-def _mark_crossed(crossed: UInt8s, ink: UInt8s, lines: list[_Line]) -> None:
+def _mark_crossed(crossed: UInt8s, ink: UInt8s, lines: list[Line]) -> None:
     """Mark the pixels of level lines where there is more ink than they usually have."""
     for line in lines:
         rows, columns = line.pixels(ink.shape)

@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 import weakref
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -241,21 +242,15 @@ def test_the_callers_random_numbers_are_left_alone(name: str) -> None:
     np.testing.assert_array_equal(numpy_before, np.random.get_state()[1])
 
 
-def live_tensors() -> dict[int, Tensor]:
-    gc.collect()
-    return {id(o): o for o in gc.get_objects() if issubclass(type(o), Tensor)}
-
-
 class Watch:
     """Tensors made since: whether they are alive, and how much memory they hold."""
 
     def __init__(self) -> None:
-        self.before = {key: weakref.ref(tensor) for key, tensor in live_tensors().items()}
         self.during: list[weakref.ref[Tensor]] = []
 
     def new(self) -> list[Tensor]:
-        known = self.before
-        return [t for key, t in live_tensors().items() if key not in known or known[key]() is not t]
+        gc.collect()
+        return [o for o in gc.get_objects() if issubclass(type(o), Tensor)]
 
     def look(self, _: Progress | None = None) -> None:
         self.during += map(weakref.ref, self.new())
@@ -269,9 +264,16 @@ class Watch:
         return len({id(tensor) for reference in self.during if (tensor := reference()) is not None})
 
 
+@pytest.fixture
+def watch() -> Iterator[Watch]:
+    gc.collect()
+    gc.freeze()  # what was there before is not looked at
+    yield Watch()
+    gc.unfreeze()
+
+
 @pytest.mark.parametrize("name", NETWORKS)
-def test_the_memory_is_released_after_success(name: str) -> None:
-    watch = Watch()
+def test_the_memory_is_released_after_success(name: str, watch: Watch) -> None:
     run = train(NETWORKS[name], data=DATA, epochs=1, progress=watch.look)
     assert len(watch.during) >= 10
     tensors = [*run.network.parameters(), *run.network.buffers()]
@@ -285,30 +287,32 @@ def test_the_memory_is_released_after_success(name: str) -> None:
 
 @pytest.mark.parametrize("name", NETWORKS)
 @pytest.mark.parametrize("error", [Stop, KeyboardInterrupt])
+@pytest.mark.parametrize("at_end", [False, True])
 def test_the_memory_is_released_after_an_error(
-    name: str, error: type[BaseException], monkeypatch: pytest.MonkeyPatch
+    name: str,
+    error: type[BaseException],
+    at_end: bool,
+    watch: Watch,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(trainer, "_STEPS_AT_A_TIME", 1)
     monkeypatch.setattr(trainer, "_TELL_EVERY", -1.0)
-    for stop_at_end in (False, True):
-        watch = Watch()
 
-        def progress(told: Progress) -> None:
-            if (told.record is not None) == stop_at_end:  # noqa: B023
-                watch.look()  # noqa: B023
-                raise error
+    def progress(told: Progress) -> None:
+        if (told.record is not None) == at_end:
+            watch.look()
+            raise error
 
-        with pytest.raises(error) as caught:
-            train(NETWORKS[name], data=DATA, epochs=1, progress=progress)
-        assert len(watch.during) >= 10
-        # While the error is still looked at, as in a notebook.
-        assert caught.value is not None
-        assert watch.new_bytes() == 0
-        assert watch.alive() == 0
+    with pytest.raises(error) as caught:
+        train(NETWORKS[name], data=DATA, epochs=1, progress=progress)
+    assert len(watch.during) >= 10
+    # While the error is still looked at, as in a notebook.
+    assert caught.value is not None
+    assert watch.new_bytes() == 0
+    assert watch.alive() == 0
 
 
-def test_the_memory_is_released_after_an_own_network_fails() -> None:
-    watch = Watch()
+def test_the_memory_is_released_after_an_own_network_fails(watch: Watch) -> None:
     with pytest.raises(ModelError) as caught:
         train(Recipe("needs-two", NeedsTwo, batch_size=7), data=SMALL, epochs=1)
     assert caught.value.__cause__ is not None

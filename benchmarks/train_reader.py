@@ -56,7 +56,7 @@ from mnistry.files import write_file
 from mnistry.formats import read_own
 from mnistry.metrics import mean_and_deviation
 from mnistry.model import DenseLayer
-from mnistry.network import PAIRS, READER, Network, OnnxNetwork
+from mnistry.network import PAIR_READER, READER, Network, OnnxNetwork
 from mnistry.normalise import normalise
 from mnistry.pen import CLASSES, PenSet, What, write
 from mnistry.recipe import Recipe
@@ -128,7 +128,7 @@ def main() -> None:
         pairs = train_pairs(sources, options)
         notes = score_pairs(pairs, sources)
         usual = pairs_of([sources.mnist, sources.pen], sources, 8).images
-        export(pairs, usual, sources, notes, options.write / PAIRS)
+        export(pairs, usual, sources, notes, options.write / PAIR_READER)
 
 
 def gather(options: argparse.Namespace) -> Sources:

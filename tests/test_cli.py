@@ -503,12 +503,17 @@ def test_a_run_of_other_classes_reads_no_pages(place: Path, mnistry: Mnistry):
         for number in range(10):
             Image.new("L", (28, 28), 9 * (number + 20 * label)).save(folder / f"{number}.png")
     assert mnistry("train", "vidhya-mlp", "--data", "letters", "--epochs", 1, "--out", "ab")[0] == 0
-    code, out, err = mnistry("predict", "wide.png", "light.png", "--run", "ab")
+    several = [Image.open("light.png")] * 2
+    several[0].save("several.tif", save_all=True, append_images=several[1:])
+    code, out, err = mnistry("predict", "wide.png", "light.png", "several.tif", "--run", "ab")
     assert code == 3
     assert re.match(r"light.png: [ab]\n +a: ", out)
     assert err == (
-        "mnistry: wide.png: is 30 x 28 pixels, expected 28 x 28: on larger images only digits are "
-        "found, and ab reads a, b; scale it, or leave out --run\n"
+        "mnistry: wide.png: is 30 x 28 pixels, expected one page of 28 x 28: on others only digits "
+        "are found, and ab reads a, b; scale it, or leave out --run\n"
+        "mnistry: several.tif: has several pages, the first of 28 x 28 pixels, expected one page "
+        "of 28 x 28: on others only digits are found, and ab reads a, b; scale it, or leave out "
+        "--run\n"
     )
 
 

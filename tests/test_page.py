@@ -390,6 +390,40 @@ def test_the_edges_of_shadows_are_no_digits(seed: int) -> None:
     assert matched(dark, sheet).count(-1) == 0
 
 
+@pytest.mark.parametrize("is_framed", [False, True])
+def test_a_floating_bar_is_its_own_digits(is_framed: bool) -> None:
+    """And not that of what is drawn around all of them."""
+    image = np.full((900, 900), 235, np.uint8)
+    for y in (300, 430, 560):
+        for x in range(220, 680, 70):
+            cv2.ellipse(image, (x + 20, y + 50), (20, 20), 0, -110, 150, 30, 5, cv2.LINE_AA)
+            cv2.line(image, (x + 8, y + 10), (x + 8, y + 34), 30, 5, cv2.LINE_AA)
+            cv2.line(image, (x + 10, y - 4), (x + 44, y - 4), 30, 5, cv2.LINE_AA)
+    if is_framed:
+        cv2.ellipse(image, (450, 450), (430, 330), 0, 0, 360, 30, 4, cv2.LINE_AA)
+    heights = [piece.box[3] for row in find_rows(image) for piece in row]
+    assert sorted(heights)[:21] == [83] * 21
+
+
+@pytest.mark.parametrize("seed", [3, 6, 9])
+def test_the_edges_of_paper_on_a_desk_are_no_digits(seed: int) -> None:
+    """A phone's photo; of the first two, edges gave slivers as dark as ink, which were 1s."""
+    rng = np.random.default_rng(seed)
+    paper = write_sheet(["3141592", "6535897"], seed=seed).image
+    height, width = paper.shape
+    desk = np.full((height * 3 // 2, width * 3 // 2), rng.uniform(40, 110))
+    desk += 8 * np.sin(np.arange(desk.shape[1]) / 17)
+    desk[height // 4 :, width // 4 :][:height, :width] = paper
+    corners = np.array([[0, 0], [width, 0], [width, height], [0, height]], np.float32)
+    moved = corners + rng.uniform(-0.03 * width, 0.03 * width, (4, 2)).astype(np.float32)
+    turn, size = cv2.getPerspectiveTransform(corners, moved), desk.shape[::-1]
+    seen = cv2.warpPerspective(desk.astype(np.uint8), turn, size, borderMode=cv2.BORDER_REPLICATE)
+    lit = seen * np.linspace(rng.uniform(0.6, 0.8), 1, size[0]) + rng.normal(0, 4, seen.shape)
+    photo = lit.clip(0, 255).astype(np.uint8)
+    large = cv2.resize(photo, None, fx=2.5, fy=2.5, interpolation=cv2.INTER_CUBIC)
+    assert [len(row) for row in find_rows(large)] == [7, 7]
+
+
 @pytest.mark.parametrize(
     ("rows", "seed"),
     [(["5528184031", "2961920604", "445", "8159115"], 71017), (["0248", "41721936"], 71019)],

@@ -1,7 +1,6 @@
 """Tests of mnistry.reading: many files, read by many processes."""
 
 import subprocess
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -158,18 +157,23 @@ def test_two_that_read_at_a_time_leave_opencv_as_it_was(
         cv2.setNumThreads(usual)
 
 
-def test_what_was_read_before_an_error_is_given(
-    files: list[Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_was_read_before_an_error_is_given(files: list[Path]) -> None:
     """Of few files, which are read here, some at a time."""
     reader = Reader(threads=1)
+    found = read_files(reader, [*files[:4], np.zeros((2, 2), int)])
+    for path in files[:4]:
+        reading = next(found)
+        assert isinstance(reading, Reading)
+        assert reading.text == reader.read(path).text
+    with pytest.raises(UsageError, match="the array: is of int64"):
+        next(found)
 
-    def read_many(sources: list[Path], **_: Any) -> Iterator[int]:
-        yield from range(len(sources) - 1)
-        raise UsageError("the last one")
 
-    monkeypatch.setattr(reader, "read_many", read_many)
-    found: list[Any] = []
-    with pytest.raises(UsageError, match="the last one"):
-        found.extend(iter(read_files(reader, files[:5])))
-    assert found == [0, 1, 2, 3]
+def test_what_is_another_to_each_process_is_read_here(
+    files: list[Path], workers: list[subprocess.Popen[bytes]]
+) -> None:
+    """A worker's /dev/stdin is what it is asked by, and would be waited for."""
+    *found, none = read_files(Reader(threads=1), [*files[:2], "/dev/null"])
+    assert not workers
+    assert all(isinstance(each, Reading) for each in found)
+    assert isinstance(none, DataError)

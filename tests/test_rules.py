@@ -259,9 +259,12 @@ def test_a_squarish_0_is_no_box(height: int, share: float) -> None:
     assert not rules_of(image).any()
 
 
+@pytest.mark.parametrize("is_eight", [False, True])
 @pytest.mark.parametrize("corner", [0.3, 0.4])
 @pytest.mark.parametrize("side", [28, 32, 44])
-def test_squarish_0s_side_by_side_are_no_boxes(side: int, corner: float) -> None:
+def test_squarish_0s_and_8s_side_by_side_are_no_boxes(
+    side: int, corner: float, is_eight: bool
+) -> None:
     image = page(2 * side, 7 * side)
     wide, radius = round(0.8 * side), round(corner * side)
     for left in range(side // 2, 6 * side, round(1.3 * side)):
@@ -276,6 +279,8 @@ def test_squarish_0s_side_by_side_are_no_boxes(side: int, corner: float) -> None
             cv2.line(image, (near[0], row), (far[0], row), 50, 2, cv2.LINE_AA)
         for column in (left, left + wide):
             cv2.line(image, (column, near[1]), (column, far[1]), 50, 2, cv2.LINE_AA)
+        if is_eight:
+            cv2.line(image, (left, side), (left + wide, side), 50, 2, cv2.LINE_AA)
     assert not rules_of(image).any()
 
 

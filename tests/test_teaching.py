@@ -5,11 +5,18 @@ import pytest
 
 from mnistry.dataset import Dataset
 from mnistry.model import build
-from mnistry.network import PAIRS as READS_PAIRS
-from mnistry.network import OnnxNetwork, shipped
+from mnistry.network import PAIR_READER, OnnxNetwork, shipped
 from mnistry.pen import PenSet, write
 from mnistry.reader import Reader
-from mnistry.teaching import CLASSES, PAIR_RECIPE, PAIRS, RECIPE, lessons, on_sheets, pair_lessons
+from mnistry.teaching import (
+    CLASSES,
+    PAIR_CLASSES,
+    PAIR_RECIPE,
+    RECIPE,
+    lessons,
+    on_sheets,
+    pair_lessons,
+)
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +79,7 @@ def test_no_sheet_ends_in_an_error(seed: int) -> None:
 def test_pair_lessons_are_pairs_and_what_is_none(digits: Dataset) -> None:
     others = np.full((7, 28, 28), 9, np.uint8)
     taught = pair_lessons([digits], others, 300, seed=1)
-    assert taught.classes == PAIRS == (*(f"{n:02}" for n in range(100)), "none")
+    assert taught.classes == PAIR_CLASSES == (*(f"{n:02}" for n in range(100)), "none")
     pairs = taught.labels < 100
     assert 210 < pairs.sum() < 300  # those cut from three are not always whole
     assert 7 + 45 < (~pairs).sum() < 7 + 45 + 130
@@ -86,7 +93,7 @@ def test_pair_lessons_are_pairs_and_what_is_none(digits: Dataset) -> None:
 
 def test_the_shipped_pair_reader_reads_pairs_that_it_has_not_seen(digits: Dataset) -> None:
     taught = pair_lessons([digits], np.zeros((0, 28, 28), np.uint8), 400, seed=2)
-    answers = OnnxNetwork(None, 1, READS_PAIRS).predict(taught.images).argmax(1)
+    answers = OnnxNetwork(None, 1, PAIR_READER).predict(taught.images).argmax(1)
     pairs = taught.labels < 100
     assert (answers[pairs] == taught.labels[pairs]).mean() > 0.85
     assert (answers[~pairs] == 100).mean() > 0.8
@@ -95,4 +102,4 @@ def test_the_shipped_pair_reader_reads_pairs_that_it_has_not_seen(digits: Datase
 def test_the_recipes_fit_the_shipped_size() -> None:
     networks = build(RECIPE.with_classes(len(CLASSES))), build(PAIR_RECIPE.with_classes(101))
     weights = sum(p.numel() for n in networks for p in n.parameters())  # a byte each
-    assert weights < len(shipped()) + len(shipped(READS_PAIRS)) < 2_000_000
+    assert weights < len(shipped()) + len(shipped(PAIR_READER)) < 2_000_000

@@ -3,7 +3,7 @@
 import csv
 import io
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, closing
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from mnistry.errors import DataError
 from mnistry.files import is_image, open_file
 from mnistry.metrics import wilson_interval
-from mnistry.reader import Digit, Reader
+from mnistry.reader import Digit, Reader, Reading
 from mnistry.reading import read_files
 
 _EXPECTED = (
@@ -223,21 +223,21 @@ def correct(
         DataError: Not one image can be read.
     """
     answers, unread = [], []
-    with ExitStack() as stack:
-        readings = {}
-        for single in (True, False):
-            paths = [each.path for each in labelled if (len(each.digits) == 1) == single]
-            readings[single] = stack.enter_context(
-                closing(read_files(reader, paths, single=single))
-            )
-        for number, each in enumerate(labelled, 1):
-            found = next(readings[len(each.digits) == 1])
-            if isinstance(found, DataError):
-                unread.append(found)
-            else:
-                answers.append(Answer(each, found.digits))
-            if progress:
-                progress(number, len(labelled))
+    readings: dict[int, Reading | DataError] = {}
+    for single in (True, False):
+        chosen = [n for n, each in enumerate(labelled) if (len(each.digits) == 1) == single]
+        paths = [labelled[n].path for n in chosen]
+        with closing(read_files(reader, paths, single=single)) as found:
+            for n, reading in zip(chosen, found, strict=True):
+                readings[n] = reading
+                if progress:
+                    progress(len(readings), len(labelled))
+    for n, each in enumerate(labelled):
+        reading = readings[n]
+        if isinstance(reading, DataError):
+            unread.append(reading)
+        else:
+            answers.append(Answer(each, reading.digits))
     if not answers:
         raise unread[0]
     return Correction(tuple(answers), tuple(unread))

@@ -22,14 +22,18 @@ def is_image(path: str | os.PathLike[str]) -> bool:
     return name.lower().endswith(_IMAGES) and not name.startswith(".")
 
 
+def is_named(path: str | os.PathLike[str]) -> bool:
+    """Whether it means the same to every process, as /dev/stdin and /dev/fd/63 do not."""
+    return not os.fspath(path).startswith("/dev/")
+
+
 def open_file(path: str | os.PathLike[str]) -> BinaryIO:
     """Opens a file to read its bytes.
 
     Raises:
         OSError: It cannot be opened, or is a named pipe, which might keep its reader for ever.
     """
-    is_named = not os.fspath(path).startswith("/dev/")  # as /dev/stdin and /dev/fd/63 are not
-    if is_named and stat.S_ISFIFO(os.stat(path).st_mode):
+    if is_named(path) and stat.S_ISFIFO(os.stat(path).st_mode):
         raise OSError(errno.EINVAL, "it is a pipe and no file", os.fspath(path))
     return open(path, "rb")
 

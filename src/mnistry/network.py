@@ -16,7 +16,7 @@ from mnistry.files import open_file
 from mnistry.normalise import SIZE
 from mnistry.shifts import MOST_SHIFTS, at_a_time
 
-READER, PAIRS = "reader.onnx", "pairs.onnx"
+READER, PAIR_READER = "reader.onnx", "pairs.onnx"
 """The networks that come with Mnistry: of one digit, and of two that touch."""
 
 _BATCH = 128  # images at a time, each time that it is read counted: what fits into caches

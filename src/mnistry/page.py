@@ -44,6 +44,9 @@ _PALE = 0.6  # of the depth of most ink: what is paler may be the edge of a shad
 # which is as dark as it is, but for noise, on one side: so many pixels around it, so many of 255,
 # and so much of what is there
 _AROUND, _NOISE, _ONE_SIDE = 4, 12, 0.2
+# the same of what is as dark as ink, as the edge of a desk, if digits are so many pixels tall or
+# more: beside smaller ones there are others
+_DESK, _CLEAR = 0.35, 24
 _MOST = 5  # atoms of one digit: of broken ones, and of those that `cutting` makes
 
 
@@ -105,8 +108,8 @@ def find_one(grey: UInt8s) -> Piece | None:
         grey: (h, w) uint8, 0 black to 255 white.
 
     Returns:
-        All its ink but lines, specks, and what is cut off by the image's edge; None if there is
-        none.
+        All its ink but lines, specks, and small parts that the image's edge cuts off; None if
+        there is none.
 
     Raises:
         LimitError: There are more than `MOST_MARKS` pieces of ink.
@@ -228,15 +231,16 @@ def _pieces(found: InkMap) -> list[Piece]:
 
 
 def _without_edges(pieces: Sequence[Piece], found: InkMap) -> list[Piece]:
-    """Those that are no edges of shadows: what is paler than most, and as dark at its sides."""
+    """Those that are no edges of shadows, or of a desk: what is as dark at its sides."""
     if not pieces:
         return []
     depths = np.array([np.percentile(piece.ink[piece.ink > 0], 90) for piece in pieces])
-    usual = float(np.median(depths))
+    pale = _PALE * float(np.median(depths))
+    desk = _DESK if _usual_height(pieces) >= _CLEAR else np.inf
     return [
         piece
         for piece, depth in zip(pieces, depths, strict=True)
-        if depth > _PALE * usual or _dark_around(piece, found) < _ONE_SIDE
+        if _dark_around(piece, found) < (desk if depth > pale else _ONE_SIDE)
     ]
 
 
@@ -314,6 +318,7 @@ def _join_parts(whole: Sequence[Piece], parts: Sequence[Piece], height: float) -
     joined, alone = list(whole), []
     boxes = np.empty((len(whole) + len(parts), 4))
     boxes[: len(whole)] = np.array([piece.box for piece in whole]).reshape(-1, 4)
+    grown = boxes.copy()  # with small parts, which may not lead on to others
     for part in sorted(parts, key=lambda piece: -piece.box[3]):
         x, y, wide, tall = part.box
         left, top, widths, heights = boxes[: len(joined)].T
@@ -328,16 +333,17 @@ def _join_parts(whole: Sequence[Piece], parts: Sequence[Piece], height: float) -
         else:  # a bar above or below, or one that nearly touches
             near = (apart <= 0.2 * height) & (-across >= 0.5 * wide)
             near |= (apart <= 0.06 * height) & (wide >= 1.5 * tall)
+        _, top, _, heights = grown[: len(joined)].T
+        together = np.maximum(top + heights, y + tall) - np.minimum(top, y)
+        near &= together <= (1.2 if is_half else 1.4) * height
         if near.any():
             nearest = int(np.where(near, apart, np.inf).argmin())
-            both = join([joined[nearest], part])
-            if both.box[3] <= (1.2 if is_half else 1.4) * height:
-                joined[nearest] = both
-                if is_half:  # small parts may not lead on to others
-                    boxes[nearest] = both.box
-                continue
-        if is_half:
-            boxes[len(joined)] = part.box
+            joined[nearest] = join([joined[nearest], part])
+            grown[nearest] = joined[nearest].box
+            if is_half:
+                boxes[nearest] = grown[nearest]
+        elif is_half:
+            boxes[len(joined)] = grown[len(joined)] = part.box
             joined.append(part)
         elif not is_small:
             alone.append(part)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnistry.errors import DataError, LimitError, ModelError, UsageError
-from mnistry.network import PAIRS, Network, OnnxNetwork, reads_digits
+from mnistry.network import PAIR_READER, Network, OnnxNetwork, reads_digits
 from mnistry.normalise import SIZE, normalise, stretch
 from mnistry.page import Piece, find_one, find_rows
 from mnistry.picture import MAX_PAGES, name_of, read_pages
@@ -40,7 +40,8 @@ class Digit:
         box: Left, top, width and height of its ink, in pixels of its page.
         page: The page it is on, from 0.
         line: The line it is in, from 0, counted through all pages.
-        image: (28, 28) uint8, 0 ground to 255 ink: what the network saw.
+        image: (28, 28) uint8, 0 ground to 255 ink: what the network saw. Of two digits that touch
+            it saw both together, and this is what it would have seen of one.
     """
 
     label: int | None
@@ -295,7 +296,7 @@ class Reader:
 @cache
 def _pairs(threads: int) -> Network:
     """What reads two digits that touch: loaded when there are some, and only once."""
-    return OnnxNetwork(None, threads, PAIRS)
+    return OnnxNetwork(None, threads, PAIR_READER)
 
 
 @dataclass(frozen=True, eq=False)
@@ -332,6 +333,10 @@ def _decoded(sources: Iterable["Picture"], max_pages: int) -> Iterator[list[_Dec
                 pixels = _PIXELS
         except DataError as error:
             some.append(error)
+        except Exception:
+            if some:  # what was read before is given first
+                yield some
+            raise
         if len(some) == _AT_A_TIME or pixels >= _PIXELS:
             yield some
             some, pixels = [], 0

@@ -17,6 +17,7 @@ import numpy as np
 
 from mnistry import errors
 from mnistry.errors import DataError
+from mnistry.files import is_named
 from mnistry.network import OnnxNetwork
 from mnistry.reader import Digit, Reader, Reading
 from mnistry.workers import answer, cores, share
@@ -56,7 +57,8 @@ def read_files(
         UsageError, DependencyError: As `Reader.read`.
     """
     network, workers, model = reader.network, 0, None
-    names = [os.fspath(name) for name in sources if isinstance(name, str | os.PathLike)]
+    paths = (each for each in sources if isinstance(each, str | os.PathLike))
+    names = [os.fspath(path) for path in paths if is_named(path)]
     if isinstance(network, OnnxNetwork) and len(names) == len(sources) and _is_much(names):
         workers, model = min(cores(), len(names)) - 1, network.path
     if not workers:

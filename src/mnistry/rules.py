@@ -35,8 +35,9 @@ def find_rules(found: InkMap, page: tuple[int, ...]) -> UInt8s:
 
     A line is straight, thin for its length, and reaches across the image, or is longer than the
     things here are tall, or than five squares of squared paper; or it is a side of a rectangle: of
-    a small one only where several are alike, and there is ink in one of them. One line in the
-    middle of a rectangle is none, but a 1, if others as large have none.
+    a small one whose sides are not very thin only where several are alike, and there is ink in one
+    of them, but no bar from side to side. One line in the middle of a rectangle is none, but a 1,
+    if others as large have none.
 
     Args:
         found: What stands out, (h, w), its rims and all, and the ink: where a line has more of it
@@ -46,7 +47,7 @@ def find_rules(found: InkMap, page: tuple[int, ...]) -> UInt8s:
     Returns:
         (h, w) uint8, 255 where lines are, but where strokes cross them; else 0.
     """
-    mask, ink = found.faint, found.ink
+    faint, ink = found.faint, found.ink
     inked, labels, stats = _connected(found)
     sizes = stats[1:, 2:4].tolist()
     tall = sorted(min(size) for size in sizes if min(size) >= SMALLEST // 2)
@@ -82,7 +83,7 @@ def find_rules(found: InkMap, page: tuple[int, ...]) -> UInt8s:
     ]
     repeated = _repeated([part for part, _, _ in small], stats)
     if not any(_holds_ink(inked[_place(stats[part])]) for part in repeated):
-        repeated = []  # angular 0s, side by side
+        repeated = []  # angular 0s or 8s, side by side
     ruled += [frame for frame in small if frame[0] in repeated]
     frames = [part for part, level, upright in ruled if level and upright]
     undivided = [part for part, level, upright in ruled if level and len(upright) == 2]
@@ -91,7 +92,7 @@ def find_rules(found: InkMap, page: tuple[int, ...]) -> UInt8s:
             level, upright = look(part, _COMB, hidden=True)
             if level and upright:
                 ruled.append((part, level, upright))
-    rules = np.zeros(mask.shape, np.uint8)
+    rules = np.zeros(faint.shape, np.uint8)
     for part, level, upright in ruled:
         if level and len(upright) == 3 and _is_like(stats[part, 2:4], stats[undivided, 2:4]):
             upright = [min(upright, key=_off), max(upright, key=_off)]  # a stroke is between them
@@ -99,7 +100,7 @@ def find_rules(found: InkMap, page: tuple[int, ...]) -> UInt8s:
         own = (labels[place] == part).view(np.uint8)
         rules[place] |= own * _uncrossed(ink[place], level, upright)
     if ruled:
-        rules |= cv2.dilate(rules, SQUARE).astype(np.uint8, copy=False) & mask & ~inked
+        rules |= cv2.dilate(rules, SQUARE).astype(np.uint8, copy=False) & faint & ~inked
     return rules
 
 
@@ -158,9 +159,11 @@ def _repeated(parts: list[int], stats: NDArray[np.int32]) -> list[int]:
 
 
 def _holds_ink(frame: UInt8s) -> bool:
-    """Whether there is ink inside of a small frame, well off its sides."""
+    """Whether there is ink inside of a small frame, well off its sides; but no bar, as of an 8."""
     edge = 2 + max(frame.shape) // 6
-    return cv2.countNonZero(frame[edge:-edge, edge:-edge]) > 0
+    inside = frame[edge:-edge]
+    is_barred = (inside[:, 2:-2] > 0).all(1).any()
+    return not is_barred and cv2.countNonZero(inside[:, edge:-edge]) > 0
 
 
 def _is_like(size: NDArray[np.int32], others: NDArray[np.int32]) -> bool:

@@ -27,7 +27,7 @@ from mnistry.recipe import PRESETS, Augment, Recipe
 CLASSES = (*DIGITS, "none")
 """What the reader tells apart."""
 
-PAIRS = (*(a + b for a in DIGITS for b in DIGITS), "none")
+PAIR_CLASSES = (*(a + b for a in DIGITS for b in DIGITS), "none")
 """What the reader of two digits that touch tells apart."""
 
 _NONE = len(DIGITS)  # the class of what is no digit
@@ -187,12 +187,12 @@ def pair_lessons(digits: Sequence[Dataset], others: UInt8s, count: int, seed: in
         seed: Decides which digits stand beside each other.
 
     Returns:
-        The pairs, and what is none, each stretched to a square; of the classes `PAIRS`.
+        The pairs, and what is none, each stretched to a square; of the classes `PAIR_CLASSES`.
     """
     rng = np.random.default_rng(seed)
     images = np.concatenate([each.images for each in digits])
     labels = np.concatenate([each.labels for each in digits])
-    none = PAIRS.index("none")
+    none = PAIR_CLASSES.index("none")
     alone = [*others, *images[rng.integers(len(images), size=round(_SINGLE * count))]]
     learned = [(stretch(image), none) for image in alone]
     for _ in range(count):
@@ -200,7 +200,7 @@ def pair_lessons(digits: Sequence[Dataset], others: UInt8s, count: int, seed: in
     return Dataset(
         np.stack([image for image, _ in learned]),
         np.array([label for _, label in learned], np.uint8),
-        PAIRS,
+        PAIR_CLASSES,
     )
 
 
@@ -227,7 +227,7 @@ def _pair_alone(
         yield stretch(runs[best].ink), _number(labels[some[first : first + 2]])
     wrong = np.flatnonzero(like.max(1) <= _NOBODYS)
     if len(wrong):
-        yield stretch(runs[int(rng.choice(wrong))].ink), PAIRS.index("none")
+        yield stretch(runs[int(rng.choice(wrong))].ink), PAIR_CLASSES.index("none")
 
 
 def _number(labels: UInt8s) -> int:

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,6 +17,7 @@ from mnistry.cli.console import DataDir, MinConfidence, Quiet, ReaderFile, progr
 from mnistry.cli.inputs import Found, find_images
 from mnistry.cli.pictures import Pictures
 from mnistry.errors import DataError, UsageError
+from mnistry.files import is_named
 
 if TYPE_CHECKING:
     from mnistry.picture import Picture
@@ -182,19 +184,22 @@ class _Network:
                 yield error
 
     def _read_by_run(self, name: str, source: "str | bytes") -> Answer:
-        from mnistry.picture import light_on_dark, read_picture
+        from mnistry.picture import light_on_dark, read_pages
 
         assert self.run is not None
-        page = read_picture(source)
-        if page.shape == (28, 28):
+        with closing(read_pages(source)) as pages:
+            page, *others = islice(pages, 2)
+        if page.shape == (28, 28) and not others:
             if page.min() == page.max():
                 raise DataError(f"{name}: is empty, all of one grey; expected a digit")
             return self._take(name, light_on_dark(page))
         if self.reader is None:
+            size = f"{page.shape[1]} x {page.shape[0]} pixels"
+            found = f"has several pages, the first of {size}" if others else f"is {size}"
             raise DataError(
-                f"{name}: is {page.shape[1]} x {page.shape[0]} pixels, expected 28 x 28: on "
-                f"larger images only digits are found, and {self.run.path} reads "
-                f"{', '.join(self.run.classes):.60}; scale it, or leave out --run"
+                f"{name}: {found}, expected one page of 28 x 28: on others only digits are found, "
+                f"and {self.run.path} reads {', '.join(self.run.classes):.60}; scale it, or leave "
+                "out --run"
             )
         return Answer(name, self.reader.read(source, single=self.single))
 
@@ -227,7 +232,7 @@ class _Network:
 def _openable(name: str) -> "str | bytes":
     """An image's name; or what comes from a pipe, which can be read only once."""
     with suppress(OSError):  # what opens it then says what is wrong
-        if name.startswith("/dev/") and stat.S_ISFIFO(os.stat(name).st_mode):
+        if not is_named(name) and stat.S_ISFIFO(os.stat(name).st_mode):
             from mnistry.picture import MAX_BYTES
 
             with open(name, "rb") as pipe:

@@ -47,7 +47,7 @@ def draw_page(
         path: The PNG file to write.
 
     Raises:
-        UsageError: The numbers of boxes, answers and truths differ, or the name does not end in
+        UsageError: The numbers of boxes, answers and `sure` differ, or the name does not end in
             .png.
         StorageError: The file cannot be written.
     """

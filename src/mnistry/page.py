@@ -236,11 +236,12 @@ def _without_edges(pieces: Sequence[Piece], found: InkMap) -> list[Piece]:
         return []
     depths = np.array([np.percentile(piece.ink[piece.ink > 0], 90) for piece in pieces])
     pale = _PALE * float(np.median(depths))
-    desk = _DESK if _usual_height(pieces) >= _CLEAR else np.inf
+    is_small = _usual_height(pieces) < _CLEAR
     return [
         piece
         for piece, depth in zip(pieces, depths, strict=True)
-        if _dark_around(piece, found) < (desk if depth > pale else _ONE_SIDE)
+        if (is_small and depth > pale)
+        or _dark_around(piece, found) < (_DESK if depth > pale else _ONE_SIDE)
     ]
 
 

@@ -35,7 +35,7 @@ def test_paper_that_is_not_even() -> None:
     rng = np.random.default_rng(0)
     noise = rng.integers(0, 256, (90, 90), np.uint8)
     for image in (desk, np.invert(desk), shadow, sloping, noise, np.zeros((9, 9), np.uint8)):
-        assert contrast_of(image)[1] is not None
+        assert contrast_of(image).uneven is not None
 
 
 @pytest.mark.parametrize("dark", [False, True])
@@ -45,8 +45,9 @@ def test_contrast_of_paper_is_the_same_whatever_its_brightness(dark: bool, brigh
     image = np.full((80, 80), brightness, float)
     image[20:60, 40:43] = brightness / 10
     image = (image + rng.normal(0, 1, image.shape)).clip(0, 255).round().astype(np.uint8)
-    contrast, _, is_dim = contrast_of(np.invert(image) if dark else image)
-    assert not is_dim
+    found = contrast_of(np.invert(image) if dark else image)
+    assert not found.is_dim
+    contrast = found.contrast
     assert np.median(contrast[:20]) == pytest.approx(15, abs=9)
     assert np.median(contrast[20:60, 40:43]) == pytest.approx(231, abs=9)
 
@@ -56,15 +57,30 @@ def test_light_that_slopes_leaves_no_contrast(slope: float) -> None:
     image = write_sheet(["3141", "59"], light=0, noise=0, seed=1).image
     sloping = (image * np.linspace(1, slope, image.shape[1])).round().astype(np.uint8)
     blank = image == image.max()
-    assert np.abs(contrast_of(sloping)[0][blank].astype(int) - 15).mean() < 2
+    assert np.abs(contrast_of(sloping).contrast[blank].astype(int) - 15).mean() < 2
 
 
-def test_a_dark_desk_is_dim() -> None:
+def test_what_is_in_shadow_is_dim() -> None:
     page = write_sheet(["3141", "59"], light=0, noise=2, seed=1).image
-    assert not contrast_of(page)[2]
-    for level, is_dim in ((60, True), (110, True), (230, False)):
-        around = cv2.copyMakeBorder(page, *[80] * 4, cv2.BORDER_CONSTANT, value=level)
-        assert contrast_of(around)[2] == is_dim
+    assert not contrast_of(page).is_dim
+    for level, is_dim in ((0.4, True), (0.6, True), (0.9, False)):
+        shadow = page.copy()
+        shadow[page.shape[0] // 2 :] = (shadow[page.shape[0] // 2 :] * level).astype(np.uint8)
+        assert contrast_of(shadow).is_dim == is_dim
+
+
+@pytest.mark.parametrize("level", [60, 110, 150])
+def test_a_desk_has_the_contrast_of_paper(level: int) -> None:
+    page = write_sheet(["3141", "59"], light=0, noise=2, seed=1).image
+    desk = cv2.copyMakeBorder(page, *[80] * 4, cv2.BORDER_CONSTANT, value=level)
+    found = contrast_of(desk)
+    assert found.sheet is not None
+    around = np.ones(desk.shape, bool)
+    around[80:-80, 80:-80] = False
+    assert not found.sheet[around].any()
+    assert (found.contrast[around] == 15).all()
+    assert found.sheet[90:-90, 90:-90].all()
+    assert not found.is_dim
 
 
 @pytest.mark.parametrize("sigma", [2.0, 4.0, 9.0])

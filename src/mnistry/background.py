@@ -1,49 +1,59 @@
-"""The paper behind the ink: its brightness, place by place or at once, its noise, its polarity.
+"""The paper behind the ink: its brightness, place by place or at once, and its noise.
 
-Ink is dark on light, or light on dark, whichever of the two lies further from the image's middle
-grey; where the paper is not as bright all over, what is thin, if it is nearly all of one kind. The
-paper's own brightness is what is left when strokes are closed (Serra, 1982) by a square wider than
-they are, so that a shadow or a desk wider than that stays paper, sharp edges and all.
+The paper's own brightness is what is left when strokes are closed (Serra, 1982) by a square wider
+than they are, so that a shadow or a desk wider than that stays paper, sharp edges and all.
 """
+
+from math import ceil
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mnistry.pixels import SQUARE, components, extremes, histogram_of, linear, quantiles
+from mnistry.pixels import SQUARE, components, extremes, histogram_of, linear, over, quantiles
+from mnistry.polarity import FAINTEST, ground_of, is_negative
 
 UInt8s = NDArray[np.uint8]
 
-FAINTEST = 18
-"""Of 255: what differs less from the paper is no ink."""
 SIGMAS = 5.0
 """Of the noise: what is fainter is paper."""
 
 _VALUES = np.arange(256)
 _NEAR = np.ones(9)  # of them: about the same
 _COARSE = 512  # pixels of the longer side of what the paper is estimated on
-_FEW = 64  # the same, at most, of what is too coarse to have many strokes
 _WHITE = 240  # of 255: the paper's brightness, which noise may exceed
 _WIDEST = 0.007  # of the image's side: half a stroke that is wider than most
-_STROKES = 0.009  # of an image is narrow where strokes are; less may be the corners of thick ones
-_MUCH_MORE = 3  # so many times as much says that it is not by chance
 _DEEPEST = 0.4  # of the brightest paper: what is darker is enlarged no more than that
 _DIM, _EDGE = 0.7, 0.05  # of the same, and of the image: so dark and so large may be a desk
 # even paper: how much of it is about as bright as most, how bright, and how loud its noise may be
 _EVEN, _DARKEST, _LOUD = 0.95, 64, 0.25
 _NARROW = 9  # pixels, in the coarse image: what is as wide may be no ink
+_RIM = 2  # pixels, in the coarse image, of a sheet's edge, which is no ink
 _LEAST = 10  # pixels of the middle of strokes: fewer tell nothing
 
 
-def contrast_of(grey: UInt8s) -> tuple[UInt8s, UInt8s | None, bool]:
-    """Tell how much darker than its paper each pixel is, or lighter where paper is dark.
+class Contrast(NamedTuple):
+    """How much darker than its paper each pixel is, or lighter where paper is dark."""
+
+    contrast: UInt8s
+    """(h, w) uint8, 255 black; paper is about 15."""
+    uneven: UInt8s | None = None
+    """The image itself, dark on light, where its paper is not as bright all over."""
+    is_dim: bool = False
+    """Whether some of the paper is dim."""
+    sheet: UInt8s | None = None
+    """(h, w) uint8, 255 where the paper is, if it is a sheet on a desk; else all of it is paper."""
+
+
+def contrast_of(grey: UInt8s) -> Contrast:
+    """Tell ink's contrast, whatever light there is on its paper.
 
     Args:
         grey: (h, w) uint8, 0 black to 255 white, of any size.
 
     Returns:
-        The contrast, (h, w) uint8, 255 black; where paper is not as bright all over, the image
-        itself, dark on light; and whether some of the paper is dim.
+        The contrast, that of paper where there is a desk.
     """
     small = _reduced(grey, _COARSE)
     even = _even_paper(small)
@@ -51,19 +61,25 @@ def contrast_of(grey: UInt8s) -> tuple[UInt8s, UInt8s | None, bool]:
         brightness, is_dark = even
         times = _WHITE / brightness
         slope, offset = (times, 255 - 255 * times) if is_dark else (-times, 255)
-        return linear(grey, slope, offset), None, False
-    if _is_dark(small):
+        return Contrast(linear(grey, slope, offset))
+    is_dark, sheet = ground_of(small)
+    if is_dark:
         grey, small = np.invert(grey), np.invert(small)
     paper = _paper(small)
     lifted, level, is_dim = grey, paper, False
     darkest, brightest = extremes(paper)
     if darkest <= _DIM * brightest:  # else none of it is dim, or deep
-        (bright,) = quantiles(histogram_of(paper), 0.95)
-        is_dim = (paper < _DIM * bright).mean() > _EDGE
+        histogram = histogram_of(paper, sheet)
+        (bright,) = quantiles(histogram, 0.95)
+        is_dim = histogram[: ceil(_DIM * bright)].sum() > _EDGE * histogram.sum()
         level = np.maximum(paper, max(1, round(_DEEPEST * bright)))
         lifted = cv2.add(grey, _enlarged(level - paper, grey.shape)).astype(np.uint8, copy=False)
     contrast = np.invert(cv2.divide(lifted, _enlarged(level, grey.shape), scale=_WHITE))
-    return contrast, grey, is_dim
+    if sheet is not None:
+        inside = cv2.erode(sheet, SQUARE, iterations=_RIM, borderValue=255)
+        sheet = over(_enlarged(inside.astype(np.uint8, copy=False), grey.shape), 254)
+        contrast[sheet == 0] = 255 - _WHITE
+    return Contrast(contrast, grey, is_dim, sheet)
 
 
 def noise(histogram: NDArray[np.float64], both: bool) -> tuple[int, float]:
@@ -90,7 +106,7 @@ def _even_paper(small: UInt8s) -> tuple[int, bool] | None:
     a shadow or a desk: the paper has to be looked at place by place then.
     """
     histogram = histogram_of(small)
-    is_dark = _is_negative(histogram)
+    is_dark = is_negative(histogram)
     if is_dark:
         histogram, small = histogram[::-1], np.invert(small)
     paper = 255 - noise(histogram[::-1], False)[0]
@@ -112,71 +128,6 @@ def _even_paper(small: UInt8s) -> tuple[int, bool] | None:
 def _folded(histogram: NDArray[np.float64], value: int) -> NDArray[np.float64]:
     """How many pixels are so far from a value, either way."""
     return np.bincount(np.abs(_VALUES - value), histogram).astype(np.float64, copy=False)
-
-
-def _is_negative(histogram: NDArray[np.float64]) -> bool:
-    """Whether what is bright lies further from the middle than what is dark."""
-    low, middle, high = quantiles(histogram, 0.005, 0.5, 0.995)
-    return high - middle > middle - low
-
-
-def _is_dark(small: UInt8s) -> bool:
-    """Whether the ground is dark and the ink light."""
-    light, dark, share = _narrow(small)
-    is_thin = share > _STROKES
-    if not is_thin:  # one thick digit, or nothing: light may fall from side to side
-        small = _level(small)
-        light, dark, _ = _narrow(small)
-    is_one_kind = max(light, dark) > _MUCH_MORE * min(light, dark)
-    if is_one_kind and (is_thin or _has_desk(small)):  # whatever light there is, it is ink
-        return light > dark
-    return _is_negative(histogram_of(small))
-
-
-def _narrow(small: UInt8s) -> tuple[float, float, float]:
-    """How much light there is in what is narrow, how much dark, and its share of the image."""
-    usual = cv2.medianBlur(small, max(3, max(small.shape) // 16 | 1))
-    parts = [
-        cv2.threshold(difference, FAINTEST, 255, cv2.THRESH_TOZERO)[1]
-        for difference in (cv2.subtract(small, usual), cv2.subtract(usual, small))
-    ]
-    light, dark = (cv2.sumElems(part)[0] for part in parts)
-    return light, dark, max(map(cv2.countNonZero, parts)) / small.size
-
-
-def _level(small: UInt8s) -> UInt8s:
-    """Without what light does that falls from one side to another: a plane, by least squares."""
-    slopes = []
-    for axis in (1, 0):
-        side = small.shape[1 - axis]
-        along = np.arange(side, dtype=np.float32) - (side - 1) / 2
-        slopes.append(along * (along @ small.mean(axis) / max(0.5, along @ along)))
-    level: UInt8s = np.clip(small - slopes[0][:, None] - slopes[1], 0, 255).astype(np.uint8)
-    return level
-
-
-def _has_desk(small: UInt8s) -> bool:
-    """Whether there is a desk around the paper, or a part of it is in deep shadow."""
-    few = _reduced_by(small, -(-max(small.shape) // _FEW))
-    reach = max(1, max(few.shape) // 26)
-    bare = cv2.dilate(few, SQUARE, iterations=reach)  # closed and opened: without most strokes,
-    bare = cv2.erode(bare, SQUARE, iterations=2 * reach)  # dark and light
-    bare = cv2.dilate(bare, SQUARE, iterations=reach)
-    bright = cv2.threshold(bare, 0, 255, cv2.THRESH_OTSU)[1].astype(np.uint8, copy=False)
-    strip = max(1, min(bright.shape) // 8)
-    strips = bright[:strip], bright[-strip:], bright[:, :strip], bright[:, -strip:]
-    shares = [cv2.countNonZero(part) / part.size for part in strips]
-    return (min(shares) < 0.05 and _is_large(bright)) or (
-        max(shares) > 0.95 and _is_large(np.invert(bright))
-    )
-
-
-def _is_large(part: UInt8s) -> bool:
-    """Whether a square of a quarter of the image fits in."""
-    side = max(3, min(part.shape) // 4)
-    if cv2.countNonZero(part) < side**2:
-        return False
-    return cv2.countNonZero(cv2.erode(part, np.ones((side, side)), borderValue=0)) > 0
 
 
 def _paper(small: UInt8s) -> UInt8s:
@@ -218,14 +169,6 @@ def _reduced(grey: UInt8s, side: int) -> UInt8s:
         return grey
     size = max(1, round(width * scale)), max(1, round(height * scale))
     return cv2.resize(grey, size, interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
-
-
-def _reduced_by(grey: UInt8s, times: int) -> UInt8s:
-    """Made smaller by a whole number, which takes a tenth of the time, less what is left over."""
-    height, width = (max(1, side // times) for side in grey.shape)
-    grey = grey[: height * times, : width * times]
-    small = cv2.resize(grey, (width, height), interpolation=cv2.INTER_AREA)
-    return small.astype(np.uint8, copy=False)
 
 
 def _enlarged(small: UInt8s, shape: tuple[int, ...]) -> UInt8s:

@@ -11,8 +11,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mnistry.background import FAINTEST, SIGMAS, contrast_of, noise
+from mnistry.background import SIGMAS, contrast_of, noise
 from mnistry.pixels import SQUARE, components, histogram_of, linear, over, quantiles
+from mnistry.polarity import FAINTEST
 
 UInt8s = NDArray[np.uint8]
 
@@ -128,9 +129,9 @@ def find_ink(grey: UInt8s) -> InkMap:
     Returns:
         Its ink; all 0 where nothing stands out from the paper and its noise.
     """
-    contrast, uneven, is_dim = contrast_of(grey)
+    contrast, uneven, is_dim, sheet = contrast_of(grey)
     soft = cv2.GaussianBlur(contrast, (3, 3), 0).astype(np.uint8, copy=False)
-    histogram = histogram_of(soft)
+    histogram = histogram_of(soft, sheet)
     ground, sigma = noise(histogram, is_dim)
     faintest = ground + max(FAINTEST, SIGMAS * sigma)
     histogram[: int(faintest) + 1] = 0

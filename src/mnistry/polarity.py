@@ -1,0 +1,149 @@
+"""Dark ink on a light ground or the reverse; and the sheet, where it lies on a desk.
+
+What is all along the image's edge is its ground, unless it surrounds a sheet of paper. Elsewhere
+what is thin tells, if nearly all of it is of one kind.
+"""
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from mnistry.pixels import SQUARE, extremes, histogram_of, quantiles
+
+UInt8s = NDArray[np.uint8]
+
+FAINTEST = 18
+"""Of 255: what differs less from the paper is no ink."""
+
+_ALL = 0.85  # of the image's edge: as much as all of it
+_ENDS = 0.1  # of the same: either end of what varies
+# a sheet of paper, seen from anywhere: its corners, if some are cut off; how far its sides are
+# bent, of its outline; how much it fills of what is around it, and how much of it is no ink
+_CORNERS, _BENT, _FLAT, _BARE = 6, 0.03, 0.9, 0.6
+_LONG = 2.5  # times as long as wide: if there is nothing on it, it is a stroke
+_RIM = 4  # pixels of a sheet's edge that are left out
+_STROKES = 0.009  # of paper is narrow where strokes are; less may be the corners of thick ones
+_MUCH_MORE = 3  # so many times as much says that it is not by chance
+_LESS = 0.1  # of what is on a sheet: what a desk may have, by chance
+
+
+def is_negative(histogram: NDArray[np.float64]) -> bool:
+    """Whether what is bright lies further from the middle than what is dark: of even paper."""
+    low, middle, high = quantiles(histogram, 0.005, 0.5, 0.995)
+    return high - middle > middle - low
+
+
+def ground_of(small: UInt8s) -> tuple[bool, UInt8s | None]:
+    """Tell whether an image's ground is dark, and where its paper is.
+
+    Args:
+        small: (h, w) uint8, of a few hundred pixels a side: paper that is not as bright all over.
+
+    Returns:
+        Whether the ground is dark and the ink light; and (h, w) uint8, 255 where the sheet is and
+        0 where the desk is, or None if all of the image is paper.
+    """
+    level = _level(small)
+    bright = cv2.threshold(level, 0, 255, cv2.THRESH_OTSU)[1].astype(np.uint8, copy=False)
+    share = _edge(bright).mean() / 255
+    is_edge_dark = bool(share < 0.5)
+    is_all_around = not 1 - _ALL < share < _ALL
+    sheet = _sheet(bright if is_edge_dark else np.invert(bright))
+    if sheet is None and is_all_around:
+        return is_edge_dark, None
+    is_dark = None
+    if sheet is not None:  # if it leaves the image it may be a shadow, with little in it
+        area = cv2.countNonZero(sheet) if is_all_around else small.size
+        is_dark = _of_strokes(_alone(small, sheet), area)
+    if is_dark is None:
+        is_dark = _of_strokes(small, small.size)
+    if sheet is None or not is_all_around:
+        return (_is_dark_at_edge(level) if is_dark is None else is_dark), None
+    if is_dark is None:  # there is nothing on it
+        is_dark = is_edge_dark == _is_long(sheet)
+    has_desk = is_dark != is_edge_dark and _is_bare(small, sheet)
+    return is_dark, sheet if has_desk else None
+
+
+def _edge(image: UInt8s) -> UInt8s:
+    """The pixels along the image's edge."""
+    return np.concatenate([image[0], image[-1], image[:, 0], image[:, -1]])
+
+
+def _is_dark_at_edge(small: UInt8s) -> bool:
+    """Whether what is bright lies further from what is at the image's edge than what is dark."""
+    low, high = quantiles(histogram_of(_edge(small)[None]), _ENDS, 1 - _ENDS)
+    darkest, brightest = extremes(cv2.blur(small, (3, 3)).astype(np.uint8, copy=False))
+    return brightest - high > low - darkest
+
+
+def _sheet(inner: UInt8s) -> UInt8s | None:
+    """The largest part, and what is on it, if its outline may be that of a sheet of paper."""
+    contours, _ = cv2.findContours(inner, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    if not contours:
+        return None
+    outline = max(contours, key=cv2.contourArea)
+    hull = cv2.convexHull(outline)
+    corners = cv2.approxPolyDP(hull, _BENT * cv2.arcLength(hull, True), True)
+    area = min(map(cv2.contourArea, (corners, outline)))
+    if len(corners) > _CORNERS or area <= _FLAT * cv2.contourArea(hull):
+        return None
+    sheet = np.zeros_like(inner)
+    cv2.drawContours(sheet, [outline], 0, 255, cv2.FILLED)
+    is_frame = cv2.countNonZero(sheet & inner) < _BARE * cv2.countNonZero(sheet)
+    return None if is_frame else sheet
+
+
+def _is_long(sheet: UInt8s) -> bool:
+    """Whether it is a stroke rather than a sheet, if there is nothing on it."""
+    wide, tall = sorted(cv2.minAreaRect(cv2.findNonZero(sheet))[1])
+    return tall > _LONG * wide
+
+
+def _is_bare(small: UInt8s, sheet: UInt8s) -> bool:
+    """Whether there is no ink but on the sheet: what is around it has none, or grain."""
+    on_sheet, around = (_narrow(_alone(small, part)) for part in (sheet, np.invert(sheet)))
+    return not _is_one_kind(*around[:2]) or max(around[:2]) < _LESS * max(on_sheet[:2])
+
+
+def _alone(small: UInt8s, part: UInt8s) -> UInt8s:
+    """A part of the image, and what is around it as bright as most of it."""
+    inside = cv2.erode(part, SQUARE, iterations=_RIM, borderValue=255).astype(np.uint8, copy=False)
+    (usual,) = quantiles(histogram_of(small, inside), 0.5)
+    alone: UInt8s = np.where(inside > 0, small, np.uint8(usual))
+    return alone
+
+
+def _of_strokes(paper: UInt8s, area: int) -> bool | None:
+    """Whether what is thin is light, whatever light there is on the paper; None if it tells not."""
+    light, dark, pixels = _narrow(paper)
+    if pixels > _STROKES * area and _is_one_kind(light, dark):
+        return light > dark
+    return None
+
+
+def _narrow(small: UInt8s) -> tuple[float, float, int]:
+    """How much light there is in what is narrow, how much dark, and in how many pixels."""
+    usual = cv2.medianBlur(small, max(3, max(small.shape) // 16 | 1))
+    parts = [
+        cv2.threshold(difference, FAINTEST, 255, cv2.THRESH_TOZERO)[1]
+        for difference in (cv2.subtract(small, usual), cv2.subtract(usual, small))
+    ]
+    light, dark = (cv2.sumElems(part)[0] for part in parts)
+    return light, dark, max(map(cv2.countNonZero, parts))
+
+
+def _is_one_kind(light: float, dark: float) -> bool:
+    """Whether there is so much more of one that it is not by chance."""
+    return max(light, dark) > _MUCH_MORE * min(light, dark)
+
+
+def _level(small: UInt8s) -> UInt8s:
+    """Without what light does that falls from one side to another: a plane, by least squares."""
+    slopes = []
+    for axis in (1, 0):
+        side = small.shape[1 - axis]
+        along = np.arange(side, dtype=np.float32) - (side - 1) / 2
+        slopes.append(along * (along @ small.mean(axis) / max(0.5, along @ along)))
+    level: UInt8s = np.clip(small - slopes[0][:, None] - slopes[1], 0, 255).astype(np.uint8)
+    return level

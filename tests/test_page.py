@@ -390,6 +390,51 @@ def test_the_edges_of_shadows_are_no_digits(seed: int) -> None:
     assert matched(dark, sheet).count(-1) == 0
 
 
+def moved(sheet: Sheet, image: np.ndarray, right: int, down: int) -> Sheet:
+    """The same digits on an image that has more at its left and its top."""
+    return Sheet(image, sheet.labels, np.add(sheet.boxes, (right, down, 0, 0)))
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("side", ["top", "left", "corner"])
+def test_digits_beside_a_black_side(side: str, seed: int) -> None:
+    """As a scanner leaves it, or the head of a form: pencil is pale beside it."""
+    sheet = write_sheet(ROWS, pen="pencil", light=0.5, seed=seed)
+    grey = 255 - 0.6 * np.invert(sheet.image)  # yet paler
+    down, right = 60 * (side != "left"), 60 * (side != "top")
+    image = np.pad(grey.astype(np.uint8), ((down, 0), (right, 0)), constant_values=12)
+    check(moved(sheet, image, right, down), found=0.9)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_digits_under_a_highlighter(seed: int) -> None:
+    sheet = write_sheet(ROWS, 40, light=0.4, seed=seed)
+    image = cv2.copyMakeBorder(sheet.image, 60, 600, 60, 900, cv2.BORDER_REPLICATE)
+    page = moved(sheet, image, 60, 60)
+    boxes = page.boxes[: len(ROWS[0])]
+    left, top = boxes[:, :2].min(0) - 8
+    right, bottom = (boxes[:, :2] + boxes[:, 2:]).max(0) + 8
+    image[top:bottom, left:right] = image[top:bottom, left:right] * 0.55
+    check(page)
+
+
+@pytest.mark.parametrize("seed", range(1, 4))
+def test_a_thick_digit_is_no_bar(seed: int) -> None:
+    """Though it is as broad as one, and thin ones are beside it."""
+    small = write_sheet(ROWS, 60, seed=seed)
+    large = write_sheet([str(seed + 5)], 200, pen="marker", seed=seed)
+    wide = max(small.image.shape[1], large.image.shape[1])
+    above, below = (
+        np.pad(image, ((0, 0), (0, wide - image.shape[1])), mode="edge")
+        for image in (large.image, small.image)
+    )
+    found = [piece.box for row in find_rows(np.concatenate([above, below])) for piece in row]
+    boxes = [*large.boxes, *moved(small, below, 0, len(above)).boxes]
+    is_found = [any(iou(box, other) > 0.5 for other in found) for box in boxes]
+    assert is_found[0]
+    assert np.mean(is_found) > 0.9
+
+
 @pytest.mark.parametrize("is_framed", [False, True])
 def test_a_floating_bar_is_its_own_digits(is_framed: bool) -> None:
     """And not that of what is drawn around all of them."""

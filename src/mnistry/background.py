@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnistry.pixels import SQUARE, components, extremes, histogram_of, linear, over, quantiles
-from mnistry.polarity import FAINTEST, ground_of, is_negative
+from mnistry.polarity import FAINTEST, ground_of, ink_on, is_negative, sheet_in
 
 UInt8s = NDArray[np.uint8]
 
@@ -29,8 +29,10 @@ _DIM, _EDGE = 0.7, 0.05  # of the same, and of the image: so dark and so large m
 # even paper: how much of it is about as bright as most, how bright, and how loud its noise may be
 _EVEN, _DARKEST, _LOUD = 0.95, 64, 0.25
 _NARROW = 9  # pixels, in the coarse image: what is as wide may be no ink
-_RIM = 2  # pixels, in the coarse image, of a sheet's edge, which is no ink
-_LEAST = 10  # pixels of the middle of strokes: fewer tell nothing
+_RIM = 3  # pixels, in the coarse image, of an area's edge, which is no ink
+# of the image's side: half of what may be no stroke, and of a desk; how far a bar goes along it
+_BROAD, _DESK, _BAR = 0.0105, 0.0625, 0.9
+_OTHERS = 0.2  # of the image's side, along the middle of strokes: fewer tell nothing
 
 
 class Contrast(NamedTuple):
@@ -134,30 +136,65 @@ def _paper(small: UInt8s) -> UInt8s:
     """The brightness that the paper would have without ink."""
     longer = max(small.shape)
     rough = _close(small, longer // 3)
-    _, strokes = cv2.threshold(cv2.subtract(rough, small), 0, 255, cv2.THRESH_OTSU)
-    ridge = np.sort(_ridge(strokes.astype(np.uint8, copy=False)))
-    wide = 1.0
+    difference = cv2.subtract(rough, small).astype(np.uint8, copy=False)
+    strokes, depth = _strokes(difference)
+    ridge = _ridge(depth)
+    dark, bands = _areas(small, strokes, depth)
+    if dark is not None:
+        others = _ridge(np.where(dark > 0, np.float32(0), depth))
+        if len(others) < _OTHERS * longer:  # what else there is may be paler
+            near = cv2.dilate(dark, SQUARE, iterations=_RIM)
+            rest = np.where(near > 0, np.uint8(0), difference)
+            pale, deep = _strokes(rest)
+            others = _ridge(np.where(over(pale & rest, FAINTEST) > 0, deep, np.float32(0)))
+        ridge = others if len(others) >= _OTHERS * longer else ridge
+    ridge = np.sort(ridge)
+    usual, wide = 0.5, 1.0
     if len(ridge):  # most may be thin rules; but what is wide may be a shadow
         usual, large = (float(ridge[int(share * len(ridge))]) for share in (0.5, 0.95))
         wide = 2 * max(usual, min(large, _WIDEST * longer))
     # the dark side of a sharp edge is to stay dark up to it
-    edged = _close(small, min(longer // 3, round(5 + 3 * wide)), 2)
-    return cv2.blur(edged, (5, 5)).astype(np.uint8, copy=False)
+    paper = _close(small, min(longer // 3, round(5 + 3 * wide)), 2)
+    if bands is not None:
+        near = cv2.dilate(bands, SQUARE, iterations=_RIM)
+        paper = np.where(near > 0, _close(small, round(5 + 6 * usual), 2), paper)
+    return cv2.blur(paper, (5, 5)).astype(np.uint8, copy=False)
 
 
-def _ridge(strokes: UInt8s) -> NDArray[np.float32]:
+def _areas(
+    small: UInt8s, strokes: UInt8s, depth: NDArray[np.float32]
+) -> tuple[UInt8s | None, UInt8s | None]:
+    """What is dark and no stroke, if anything is: all of it, and what ink lies on.
+
+    That is a desk or a shadow at the edge, a bar along it, or what a highlighter leaves.
+    """
+    longer = max(small.shape)
+    if extremes(depth)[1] <= _BROAD * longer:
+        return None, None
+    labels, _ = components(strokes)
+    dark, bands = np.zeros_like(strokes), np.zeros_like(strokes)
+    for number in np.unique(labels[depth > _BROAD * longer]).tolist():
+        part = (labels == number).view(np.uint8) * np.uint8(255)
+        sides = part[0], part[-1], part[:, 0], part[:, -1]
+        along = max(cv2.countNonZero(side) / side.size for side in sides)
+        if along > _BAR or (along > 0 and depth[part > 0].max() > _DESK * longer):
+            dark |= part
+        elif (band := sheet_in(part)) is not None and ink_on(small, band) is False:
+            dark |= band
+            bands |= band
+    return (dark if dark.any() else None), (bands if bands.any() else None)
+
+
+def _strokes(difference: UInt8s) -> tuple[UInt8s, NDArray[np.float32]]:
+    """What is darkest, and how far each of its pixels lies from what is not."""
+    _, strokes = cv2.threshold(difference, 0, 255, cv2.THRESH_OTSU)
+    depth = cv2.distanceTransform(strokes, cv2.DIST_L2, 3)
+    return strokes.astype(np.uint8, copy=False), depth.astype(np.float32, copy=False)
+
+
+def _ridge(depth: NDArray[np.float32]) -> NDArray[np.float32]:
     """Half the width of strokes, at each pixel along their middle."""
-    depth = cv2.distanceTransform(strokes, cv2.DIST_L2, 3).astype(np.float32, copy=False)
-    ridge = (depth > 0) & (depth == cv2.dilate(depth, SQUARE))
-    wide = max(strokes.shape) / 16
-    if extremes(depth)[1] > wide:  # a desk is none, if there are others: wide, and at the edge
-        labels, stats = components(strokes)
-        start, stop = stats[:, :2], stats[:, :2] + stats[:, 2:4]
-        desk = ((start == 0) | (stop == strokes.shape[::-1])).any(1)
-        desk[np.setdiff1d(np.arange(len(desk)), labels[depth > wide])] = False
-        others = ridge & ~desk[labels]
-        ridge = others if others.sum() >= _LEAST else ridge
-    found: NDArray[np.float32] = depth[ridge]
+    found: NDArray[np.float32] = depth[(depth > 0) & (depth == cv2.dilate(depth, SQUARE))]
     return found
 
 

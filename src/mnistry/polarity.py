@@ -16,10 +16,10 @@ FAINTEST = 18
 """Of 255: what differs less from the paper is no ink."""
 
 _ALL = 0.85  # of the image's edge: as much as all of it
-_ENDS = 0.1  # of the same: either end of what varies
+_ENDS, _GRAIN = 0.1, 0.05  # of the same: either end of what varies; what is so by chance
 # a sheet of paper, seen from anywhere: its corners, if some are cut off; how far its sides are
-# bent, of its outline; how much it fills of what is around it, and how much of it is no ink
-_CORNERS, _BENT, _FLAT, _BARE = 6, 0.03, 0.9, 0.6
+# bent, of the shorter; how much it fills of what is around it, and how much of it is no ink
+_CORNERS, _BENT, _FLAT, _BARE = 6, 0.12, 0.9, 0.6
 _LONG = 2.5  # times as long as wide: if there is nothing on it, it is a stroke
 _RIM = 4  # pixels of a sheet's edge that are left out
 _STROKES = 0.009  # of paper is narrow where strokes are; less may be the corners of thick ones
@@ -47,22 +47,62 @@ def ground_of(small: UInt8s) -> tuple[bool, UInt8s | None]:
     bright = cv2.threshold(level, 0, 255, cv2.THRESH_OTSU)[1].astype(np.uint8, copy=False)
     share = _edge(bright).mean() / 255
     is_edge_dark = bool(share < 0.5)
-    is_all_around = not 1 - _ALL < share < _ALL
-    sheet = _sheet(bright if is_edge_dark else np.invert(bright))
-    if sheet is None and is_all_around:
+    sheet = sheet_in(bright if is_edge_dark else np.invert(bright))
+    if sheet is None and not 1 - _ALL < share < _ALL:
         return is_edge_dark, None
+    is_inside = sheet is not None and _edge(sheet).mean() < _GRAIN * 255
     is_dark = None
     if sheet is not None:  # if it leaves the image it may be a shadow, with little in it
-        area = cv2.countNonZero(sheet) if is_all_around else small.size
-        is_dark = _of_strokes(_alone(small, sheet), area)
+        is_dark = ink_on(small, sheet, None if is_inside else small.size)
     if is_dark is None:
-        is_dark = _of_strokes(small, small.size)
-    if sheet is None or not is_all_around:
+        is_dark = ink_on(small)
+    if sheet is None or not is_inside:
         return (_is_dark_at_edge(level) if is_dark is None else is_dark), None
     if is_dark is None:  # there is nothing on it
         is_dark = is_edge_dark == _is_long(sheet)
     has_desk = is_dark != is_edge_dark and _is_bare(small, sheet)
     return is_dark, sheet if has_desk else None
+
+
+def sheet_in(inner: UInt8s) -> UInt8s | None:
+    """The largest part of a mask, and what is on it, if its outline may be that of a sheet.
+
+    Args:
+        inner: (h, w) uint8, 255 or 0.
+
+    Returns:
+        (h, w) uint8, 255 on the sheet, else 0; None if it is none.
+    """
+    contours, _ = cv2.findContours(inner, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    if not contours:
+        return None
+    outline = max(contours, key=cv2.contourArea)
+    hull = cv2.convexHull(outline)
+    corners = cv2.approxPolyDP(hull, _BENT * min(cv2.minAreaRect(hull)[1]), True)
+    area = min(map(cv2.contourArea, (corners, outline)))
+    if len(corners) > _CORNERS or area <= _FLAT * cv2.contourArea(hull):
+        return None
+    sheet = np.zeros_like(inner)
+    cv2.drawContours(sheet, [outline], 0, 255, cv2.FILLED)
+    is_frame = cv2.countNonZero(sheet & inner) < _BARE * cv2.countNonZero(sheet)
+    return None if is_frame else sheet
+
+
+def ink_on(small: UInt8s, part: UInt8s | None = None, area: int | None = None) -> bool | None:
+    """Tell whether ink is light, by what is thin, whatever light there is on the paper.
+
+    Args:
+        small: (h, w) uint8.
+        part: (h, w) uint8, 255 or 0: a sheet, or the like; else all of it.
+        area: In pixels, of which a share has to be thin; else the part's.
+
+    Returns:
+        None if too little is thin, or too much of both kinds.
+    """
+    light, dark, pixels = _narrow(small, part)
+    if area is None:
+        area = small.size if part is None else cv2.countNonZero(part)
+    return light > dark if pixels > _STROKES * area and _is_one_kind(light, dark) else None
 
 
 def _edge(image: UInt8s) -> UInt8s:
@@ -77,23 +117,6 @@ def _is_dark_at_edge(small: UInt8s) -> bool:
     return brightest - high > low - darkest
 
 
-def _sheet(inner: UInt8s) -> UInt8s | None:
-    """The largest part, and what is on it, if its outline may be that of a sheet of paper."""
-    contours, _ = cv2.findContours(inner, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-    if not contours:
-        return None
-    outline = max(contours, key=cv2.contourArea)
-    hull = cv2.convexHull(outline)
-    corners = cv2.approxPolyDP(hull, _BENT * cv2.arcLength(hull, True), True)
-    area = min(map(cv2.contourArea, (corners, outline)))
-    if len(corners) > _CORNERS or area <= _FLAT * cv2.contourArea(hull):
-        return None
-    sheet = np.zeros_like(inner)
-    cv2.drawContours(sheet, [outline], 0, 255, cv2.FILLED)
-    is_frame = cv2.countNonZero(sheet & inner) < _BARE * cv2.countNonZero(sheet)
-    return None if is_frame else sheet
-
-
 def _is_long(sheet: UInt8s) -> bool:
     """Whether it is a stroke rather than a sheet, if there is nothing on it."""
     wide, tall = sorted(cv2.minAreaRect(cv2.findNonZero(sheet))[1])
@@ -102,35 +125,24 @@ def _is_long(sheet: UInt8s) -> bool:
 
 def _is_bare(small: UInt8s, sheet: UInt8s) -> bool:
     """Whether there is no ink but on the sheet: what is around it has none, or grain."""
-    on_sheet, around = (_narrow(_alone(small, part)) for part in (sheet, np.invert(sheet)))
-    return not _is_one_kind(*around[:2]) or max(around[:2]) < _LESS * max(on_sheet[:2])
+    on_sheet, around = (_narrow(small, part)[:2] for part in (sheet, np.invert(sheet)))
+    return not _is_one_kind(*around) or max(around) < _LESS * max(on_sheet)
 
 
-def _alone(small: UInt8s, part: UInt8s) -> UInt8s:
-    """A part of the image, and what is around it as bright as most of it."""
-    inside = cv2.erode(part, SQUARE, iterations=_RIM, borderValue=255).astype(np.uint8, copy=False)
-    (usual,) = quantiles(histogram_of(small, inside), 0.5)
-    alone: UInt8s = np.where(inside > 0, small, np.uint8(usual))
-    return alone
-
-
-def _of_strokes(paper: UInt8s, area: int) -> bool | None:
-    """Whether what is thin is light, whatever light there is on the paper; None if it tells not."""
-    light, dark, pixels = _narrow(paper)
-    if pixels > _STROKES * area and _is_one_kind(light, dark):
-        return light > dark
-    return None
-
-
-def _narrow(small: UInt8s) -> tuple[float, float, int]:
+def _narrow(small: UInt8s, part: UInt8s | None = None) -> tuple[float, float, int]:
     """How much light there is in what is narrow, how much dark, and in how many pixels."""
-    usual = cv2.medianBlur(small, max(3, max(small.shape) // 16 | 1))
-    parts = [
+    if part is not None:  # what is around it is made as bright as most of it
+        eroded = cv2.erode(part, SQUARE, iterations=_RIM, borderValue=255)
+        inside = eroded.astype(np.uint8, copy=False)
+        (usual,) = quantiles(histogram_of(small, inside), 0.5)
+        small = np.where(inside > 0, small, np.uint8(usual))
+    usual_near = cv2.medianBlur(small, max(3, max(small.shape) // 16 | 1))
+    kinds = [
         cv2.threshold(difference, FAINTEST, 255, cv2.THRESH_TOZERO)[1]
-        for difference in (cv2.subtract(small, usual), cv2.subtract(usual, small))
+        for difference in (cv2.subtract(small, usual_near), cv2.subtract(usual_near, small))
     ]
-    light, dark = (cv2.sumElems(part)[0] for part in parts)
-    return light, dark, max(map(cv2.countNonZero, parts))
+    light, dark = (cv2.sumElems(kind)[0] for kind in kinds)
+    return light, dark, max(map(cv2.countNonZero, kinds))
 
 
 def _is_one_kind(light: float, dark: float) -> bool:

@@ -59,6 +59,15 @@ def test_a_table_of_rows_of_digits(tmp_path: Path, mnistry: Mnistry) -> None:
     assert "Drawn" not in out
 
 
+def test_what_is_in_no_digits_folder_is_said(scans: Path, mnistry: Mnistry) -> None:
+    (scans / "8" / "00.png").rename(scans / "00.png")
+    code, out, err = mnistry("correct", scans, "--out", "found")
+    assert code == 0
+    assert out.startswith("39 images, ")
+    assert err.startswith("mnistry: passed over: 1 in no folder named by its digit, 0 to 9, as ")
+    assert err.endswith("00.png\n")
+
+
 def test_scans_of_real_handwriting(
     swiss_dir: Path, tmp_path: Path, mnistry: Mnistry, monkeypatch: pytest.MonkeyPatch
 ) -> None:

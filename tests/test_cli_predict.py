@@ -350,9 +350,10 @@ def test_what_was_seen_fills_sheets(
 ):
     monkeypatch.setattr(pictures, "_ON_A_SHEET", 9)
     fake.lines = {"a.png": ["31", "?1"], "b.png": ["5"], "c.png": [], "d.png": ["2"]}
-    code, out, _ = predict(*fake.lines, "--show", "seen", "--csv")
+    code, out, err = predict(*fake.lines, "--show", "seen", "--csv")
     assert code == 0
     assert "seen" not in out
+    assert err.splitlines()[-1] == "mnistry: what the network saw: 2 pictures in seen"
     assert sorted(os.listdir("seen")) == ["seen-2.png", "seen.png"]
     monkeypatch.setattr(pictures, "_LINES", 2)
     fake.lines = {"e.png": ["12"] * 9}

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mnistry.correction import Answer, Correction, Labelled, correct, read_labels
+from mnistry.correction import Answer, Correction, Labelled, correct, passed_over, read_labels
 from mnistry.errors import DataError
 from mnistry.reader import Digit, Reader
 
@@ -39,6 +39,9 @@ def test_a_folder_for_each_digit(tmp_path: Path) -> None:
     (tmp_path / "1" / ".hidden").touch()
     (tmp_path / "notes").mkdir()
     (tmp_path / "readme.txt").touch()
+    others = [scan(tmp_path / name, 5) for name in ("12/d.png", "e.png", "x/f.png")]
+    assert passed_over(tmp_path) == others
+    assert passed_over(tmp_path / "readme.txt") == []
     found = read_labels(tmp_path)
     assert [(each.path.name, each.digits) for each in found] == [
         ("c.png", "0"),
@@ -113,6 +116,7 @@ def test_what_was_right_and_what_was_not(tmp_path: Path) -> None:
     assert images.shape == (6, 28, 28)
     assert whence.tolist() == [0, 0, 1, 2, 2, 2]  # 2.png is 1.png with another label
     assert found.digits == (5, 7)
+    assert found.invented == 0
     assert labels.tolist() == [1, 7, 0, 1, 1, 1]  # without 5.png, which looks as 1.png does
     assert found.to_dict()["mistakes"][0] == {
         "image": str(tmp_path / "2.png"),
@@ -151,6 +155,14 @@ def test_what_was_read_is_held_against_the_label(read: str, label: str, pairs: s
     digits = tuple(Digit(int(letter), 0.9, *nothing) for letter in read)
     found = Answer(Labelled(Path("a"), label), digits).aligned()
     assert " ".join(f"{d or '-'}{x or '-'}" for d, x in found) == pairs
+
+
+def test_what_is_none_of_the_labels_is_invented(tmp_path: Path) -> None:
+    labelled = [Labelled(scan(tmp_path / "1.png", 5, 5, 5), "11")]
+    found = correct(Reader(Counter(), min_confidence=0.8), labelled)
+    assert found.digits == (2, 2)
+    assert found.invented == 1
+    assert found.to_dict()["digits_invented"] == 1
 
 
 def test_blank_paper_is_no_example(tmp_path: Path) -> None:

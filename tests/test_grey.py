@@ -75,7 +75,8 @@ class TestArrays:
             (np.full((2, 2), None), "is of object"),
             (np.full((2, 2), 255.0), "has fractional values from 255 to 255, expected 0 black"),
             (np.full((2, 2), -0.1), "has fractional values from -0.1 to -0.1"),
-            (np.full((2, 2), np.nan), "has fractional values from nan to nan"),
+            (np.full((2, 2), np.nan), r"has values that are no numbers \(NaN\), expected 0 black"),
+            (np.full((2, 2), 255, np.uint16), "is of uint16 with values up to 255, expected 0"),
             (np.array([[0, np.inf]]), "has fractional values from 0 to inf"),
         ],
     )

@@ -508,12 +508,21 @@ def test_a_network_of_other_classes(classes: Sequence[str]) -> None:
         Reader(Fixed(classes))
 
 
-@pytest.mark.parametrize("least", [-0.1, 1.1, float("nan")])
-def test_a_confidence_out_of_range(least: float) -> None:
+@pytest.mark.parametrize("least", [-0.1, 1.1, float("nan"), "0.9"])
+def test_a_confidence_out_of_range(least: Any) -> None:
     with pytest.raises(UsageError, match=r"min_confidence: is .* expected 0 to 1"):
         Reader(min_confidence=least)
 
 
-def test_threads_out_of_range() -> None:
-    with pytest.raises(UsageError, match="threads: is -1, expected at least 1, or 0"):
-        Reader(threads=-1)
+@pytest.mark.parametrize("threads", [-1, 1.5, "2", None])
+def test_threads_out_of_range(threads: Any) -> None:
+    with pytest.raises(UsageError, match=f"threads: is {threads!r}, expected at least 1, or 0"):
+        Reader(threads=threads)
+
+
+def test_what_a_prompt_shows(reader: Reader) -> None:
+    reading = reader.read(write_sheet(["31", "5"], noise=0, light=0, seed=1).image)
+    assert repr(reading) == "<Reading '31\\n5', 3 digits>"
+    assert len(repr(reading.digits[0])) < 100
+    assert repr(reading.digits[0]).startswith("<Digit 3, confidence 0.9")
+    assert repr(reader.read(np.full((40, 40), 255, np.uint8))) == "<Reading '', 0 digits>"

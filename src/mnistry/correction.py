@@ -102,6 +102,12 @@ class Correction:
         return sum(str(digit) == label for digit, label in pairs), len(pairs)
 
     @property
+    def invented(self) -> int:
+        """How many digits were read that are none of the labels'."""
+        pairs = (pair for answer in self.answers for pair in answer.aligned())
+        return sum(not label for _, label in pairs)
+
+    @property
     def unsure(self) -> float:
         """The share of images that the reader was not sure of, 0..1."""
         return sum(answer.is_unsure for answer in self.answers) / len(self.answers)
@@ -151,6 +157,7 @@ class Correction:
             "unsure": self.unsure,
             "digits": self.digits[1],
             "digits_right": self.digits[0],
+            "digits_invented": self.invented,
             "unread": [str(error) for error in self.unread],
             "mistakes": [
                 {"image": str(a.labelled.path), "label": a.labelled.digits, "text": a.text}
@@ -179,6 +186,15 @@ def read_labels(source: Path) -> list[Labelled]:
     if not found:
         raise DataError(f"{source}: names no labelled image; {_EXPECTED}")
     return found
+
+
+def passed_over(source: Path) -> list[Path]:
+    """The images in a folder that no digit's folder in it holds: `read_labels` takes them not."""
+    if not source.is_dir():
+        return []
+    taken = {each.path for each in _in_folders(source)}
+    images = (path for pattern in ("*", "*/*") for path in source.glob(pattern) if is_image(path))
+    return sorted(path for path in images if path not in taken and path.is_file())
 
 
 def _in_folders(source: Path) -> Iterator[Labelled]:

@@ -46,10 +46,20 @@ def grey_array(array: NDArray[Any]) -> NDArray[np.uint8]:
     elif dtype == np.bool_:
         values = array.astype(np.uint8, order="C") * np.uint8(255)
     elif dtype.kind == "u" and dtype.itemsize == 2:
+        if 0 < (most := int(array.max())) <= 255:
+            raise UsageError(
+                f"the array: is of {dtype} with values up to {most}, expected 0 black to 65535 "
+                "white; convert bytes with astype(numpy.uint8)"
+            )
         values = _to_bytes(array, 65535)
     elif dtype.kind == "f":
         low, high = float(array.min()), float(array.max())
-        if not (low >= 0 and high <= 1):  # NaN is neither
+        if np.isnan(low):
+            raise UsageError(
+                "the array: has values that are no numbers (NaN), expected 0 black to 1 white; "
+                "give them one"
+            )
+        if not (low >= 0 and high <= 1):
             raise UsageError(
                 f"the array: has fractional values from {low:g} to {high:g}, expected 0 black to 1 "
                 "white; divide by the largest that there can be"

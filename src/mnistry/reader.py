@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import chain, groupby, islice
+from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -28,7 +29,7 @@ Floats = NDArray[np.float32]
 UInt8s = NDArray[np.uint8]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Digit:
     """One digit as it was read.
 
@@ -71,6 +72,11 @@ class Digit:
         """Its label, or "?"."""
         return "?" if self.label is None else str(self.label)
 
+    def __repr__(self) -> str:
+        """What a prompt shows: no images, no probabilities."""
+        place = f"box {self.box}, page {self.page}, line {self.line}"
+        return f"<Digit {self}, confidence {_down(self.confidence):.3f}, {place}>"
+
     def to_dict(self) -> dict[str, Any]:
         """What JSON can hold of it, numbers rounded down; without the image."""
         return {
@@ -95,7 +101,7 @@ def label_of(probabilities: Floats, least: float) -> int | None:
     return best if float(probabilities[best]) >= max(least, none) else None
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Reading:
     """What was read from an image.
 
@@ -114,6 +120,11 @@ class Reading:
     def text(self) -> str:
         """The labels, a line each; "?" where no answer is sure enough."""
         return "\n".join("".join(map(str, line)) for line in self.lines)
+
+    def __repr__(self) -> str:
+        """What a prompt shows: the text, and how many digits."""
+        count = len(self.digits)
+        return f"<Reading {self.text!r}, {count} digit{'' if count == 1 else 's'}>"
 
     def to_dict(self) -> dict[str, Any]:
         """What JSON can hold."""
@@ -149,10 +160,10 @@ class Reader:
             ModelError: The file is missing, damaged, or of another kind of network.
             UsageError: `min_confidence` or `threads` is out of range.
         """
-        if min_confidence is not None and not 0 <= min_confidence <= 1:
-            raise UsageError(f"min_confidence: is {min_confidence}, expected 0 to 1")
-        if threads < 0:
-            raise UsageError(f"threads: is {threads}, expected at least 1, or 0 for all cores")
+        if min_confidence is not None and not _is_within(min_confidence, Real, 0, 1):
+            raise UsageError(f"min_confidence: is {min_confidence!r}, expected 0 to 1")
+        if not _is_within(threads, Integral, 0, math.inf):
+            raise UsageError(f"threads: is {threads!r}, expected at least 1, or 0 for all cores")
         if model is None or isinstance(model, str | os.PathLike):
             network: Network = OnnxNetwork(model, threads)
         elif hasattr(model, "classes") and hasattr(model, "predict"):
@@ -363,6 +374,11 @@ def _find(image: _Decoded, single: bool) -> list[_Page] | DataError:
     except DataError as error:
         return error
     return pages
+
+
+def _is_within(value: Any, kind: type[Any], low: float, high: float) -> bool:
+    """Whether a value is a number of a kind, and in a range."""
+    return isinstance(value, kind) and bool(low <= value <= high)
 
 
 def _down(probability: float) -> float:

@@ -65,7 +65,7 @@ def correct(
     mnistry predict new.png --reader mine.onnx
     """
     from mnistry.correction import correct as read_all
-    from mnistry.correction import read_labels
+    from mnistry.correction import passed_over, read_labels
     from mnistry.reader import Reader
 
     if reader and adapt:
@@ -74,6 +74,11 @@ def correct(
             "reader that comes with Mnistry"
         )
     labelled = read_labels(labels)
+    if others := passed_over(labels):
+        tell(
+            f"mnistry: passed over: {len(others):,} in no folder named by its digit, 0 to 9, as "
+            f"{one_line(str(others[0]))}"
+        )
     if adapt:  # what cannot be is said before all is read
         from mnistry.adaptation import check_adaptable
 
@@ -115,7 +120,8 @@ def _say_all(found: "Correction") -> None:
     say(f"not sure {percent(found.unsure)}")
     right, count = found.digits
     if count > len(found.answers):
-        say(f"digits {right:,} of {count:,} read right ({percent(right / count)})")
+        besides = f", {found.invented:,} where there is none" if found.invented else ""
+        say(f"digits {right:,} of {count:,} read right ({percent(right / count)}){besides}")
     if mistakes:
         rows = [
             [one_line(str(a.labelled.path)), a.labelled.digits, a.text or "nothing"]

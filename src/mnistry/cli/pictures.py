@@ -81,9 +81,10 @@ class Pictures:
         if self._show is not None and self._seen:
             self._draw_sheet(self._show)
 
-    def summary(self) -> Iterator[str]:
-        """What was drawn, in a line or two."""
-        for what, paths in (("drawn", self._drawn), ("what the network saw", self._sheets)):
+    def summary(self, drawn: bool) -> Iterator[str]:
+        """The sheets, and the images with their answers if `drawn`: a line of each."""
+        images = self._drawn if drawn else []
+        for what, paths in (("drawn", images), ("what the network saw", self._sheets)):
             if len(paths) == 1:
                 yield f"{what}: {one_line(str(paths[0]))}"
             elif paths:

@@ -111,8 +111,10 @@ def predict(
     finally:
         output.close()
     pictures.close()
-    if not json and not csv:
-        for number, line in enumerate(pictures.summary()):
+    for number, line in enumerate(pictures.summary(drawn=not json and not csv)):
+        if json or csv:
+            tell(f"mnistry: {line}")
+        else:
             say(line if number else f"\n{line}")
     if pages and not network.knows_none and not quiet:
         tell(

@@ -66,6 +66,23 @@ def test_the_strokes_are_found_and_nothing_else(kind: dict[str, Any]) -> None:
     check(find_ink(sheet(**kind).image), true_ink(**kind), recall=0.93, precision=0.98)
 
 
+@pytest.mark.parametrize("strength", [0.33, 0.4])
+@pytest.mark.parametrize("light", [0.0, 0.6])
+def test_pale_ink_beside_full_ink_is_found_whole(strength: float, light: float) -> None:
+    full = sheet(light=light, noise=2)
+    level = full.image[:40].mean()
+    faint = level + strength * (full.image.astype(float) - level)
+    image = np.concatenate([full.image, faint.clip(0, 255).round().astype(np.uint8)])
+    mask = find_ink(image).mask > 0
+    height = len(full.image)
+    truth = true_ink()
+    assert mask[:height][truth].mean() > 0.93
+    assert mask[height:][truth].mean() > 0.9
+    shine_through = level + 0.1 * (full.image.astype(float) - level)
+    image[height:] = shine_through.clip(0, 255).round()
+    assert (find_ink(image).mask[height:] > 0).mean() < 0.05 * truth.mean()
+
+
 def test_light_on_dark_is_the_same_as_dark_on_light() -> None:
     image = sheet().image
     one, other = find_ink(image), find_ink(np.invert(image))

@@ -27,6 +27,9 @@ _OF_INK = 0.25  # of the ink's own contrast: what has less is the rim of a strok
 # the same where little of the ink is inside of strokes: a stroke that is narrower than a pixel is
 # the paler for it
 _OF_THIN_INK, _THIN = 0.12, 0.35
+# what is paler than most ink has nowhere more than this of the same; how much of it is enough by
+# itself; and the rims of other ink, pixels
+_DARK, _MIDDLE, _RIM = 0.5, 0.15, 3
 _MARGIN = 4  # pixels
 
 
@@ -81,7 +84,7 @@ class InkMap:
         least, strokes = self._above(_OF_INK)
         inside = cv2.countNonZero(cv2.erode(strokes, SQUARE))
         if inside >= _THIN * cv2.countNonZero(strokes):
-            return least, strokes
+            return least, self._with_pale(strokes)
         least, strokes = self._above(_OF_THIN_INK)
         if not self.is_bare:  # the rims of lines go on strokes, too
             return least, strokes
@@ -92,6 +95,21 @@ class InkMap:
         goes_on = (strong >= _SOME) & (strong >= _STRONG * stats[:, 4])
         near = cv2.dilate(strokes, SQUARE, iterations=_REACH).astype(np.uint8, copy=False)
         return min(least, weakest), strokes | (near * goes_on[labels])
+
+    def _with_pale(self, strokes: UInt8s) -> UInt8s:
+        """Strokes, and all of those that are paler than most, not their middle alone."""
+        dark = over(self.soft, self.ground + _DARK * (self.full - self.ground))
+        rims = cv2.dilate(dark, SQUARE, iterations=_RIM).astype(np.uint8, copy=False)
+        if cv2.countNonZero(strokes & ~rims) < _SOME:
+            return strokes
+        labels, stats = components(self._above(_OF_THIN_INK)[1])
+        dark_ones, ones = (
+            np.bincount(labels[each > 0], minlength=len(stats)) for each in (dark, strokes)
+        )
+        # else it is the edge of a shadow, or the other side shining through
+        is_pale = (dark_ones == 0) & (ones >= np.maximum(_SOME, _MIDDLE * stats[:, 4]))
+        pale: UInt8s = (is_pale.view(np.uint8) * np.uint8(255))[labels]
+        return strokes | pale
 
     def _above(self, share: float) -> tuple[float, UInt8s]:
         least = self.ground + share * (self.full - self.ground)

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnistry.background import SIGMAS, contrast_of, noise
+from mnistry.dither import undithered
 from mnistry.pixels import SQUARE, components, histogram_of, linear, over, quantiles
 from mnistry.polarity import FAINTEST
 
@@ -147,7 +148,7 @@ def find_ink(grey: UInt8s) -> InkMap:
     Returns:
         Its ink; all 0 where nothing stands out from the paper and its noise.
     """
-    contrast, uneven, is_dim, sheet = contrast_of(grey)
+    contrast, uneven, is_dim, sheet = contrast_of(undithered(grey))
     soft = cv2.GaussianBlur(contrast, (3, 3), 0).astype(np.uint8, copy=False)
     histogram = histogram_of(soft, sheet)
     ground, sigma = noise(histogram, is_dim)

@@ -435,6 +435,27 @@ def test_a_thick_digit_is_no_bar(seed: int) -> None:
     assert np.mean(is_found) > 0.9
 
 
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("around", ["row", "digit", "stain"])
+def test_what_is_drawn_around_digits_is_none(around: str, seed: int) -> None:
+    sheet = write_sheet(["3141592", "650035", "8979323"], 40, seed=seed)
+    image = cv2.copyMakeBorder(sheet.image, 40, 40, 40, 40, cv2.BORDER_REPLICATE)
+    page = moved(sheet, image, 40, 40)
+    boxes = page.boxes[:7] if around == "row" else page.boxes[7:8]
+    low, high = boxes[:, :2].min(0), (boxes[:, :2] + boxes[:, 2:]).max(0)
+    middle, size = (low + high) // 2, (high - low) * 0.7 + 8
+    if around == "stain":  # soft and pale, over several rows
+        ring = np.zeros(image.shape, np.float32)
+        centre = [side // 2 for side in reversed(image.shape)]
+        cv2.circle(ring, centre, 90, 1, 14)
+        image[:] = image * (1 - 0.3 * cv2.GaussianBlur(ring, (0, 0), 4))
+        check(page, found=0.65)
+    else:
+        ellipse = tuple(middle.tolist()), tuple((2 * size).tolist()), 0
+        cv2.ellipse(image, ellipse, 40, 3, cv2.LINE_AA)
+        check(page, found=0.9)
+
+
 @pytest.mark.parametrize("is_framed", [False, True])
 def test_a_floating_bar_is_its_own_digits(is_framed: bool) -> None:
     """And not that of what is drawn around all of them."""

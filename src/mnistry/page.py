@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from mnistry.errors import LimitError
 from mnistry.inkmap import InkMap, find_ink
-from mnistry.pixels import SQUARE, components
+from mnistry.pixels import SQUARE, components, over
 from mnistry.rules import find_rules
 
 UInt8s = NDArray[np.uint8]
@@ -47,6 +47,7 @@ _AROUND, _NOISE, _ONE_SIDE = 4, 12, 0.2
 # the same of what is as dark as ink, as the edge of a desk, if digits are so many pixels tall or
 # more: beside smaller ones there are others
 _DESK, _CLEAR = 0.35, 24
+_RING = 1.5  # of the usual height: what is taller may be drawn around digits
 _MOST = 5  # atoms of one digit: of broken ones, and of those that `cutting` makes
 
 
@@ -92,6 +93,7 @@ def find_rows(grey: UInt8s) -> list[list[Piece]]:
     height = _usual_height(pieces)
     if height < _LEGIBLE:  # the dots of dotted paper
         return []
+    pieces = _without_rings(pieces, height)
     whole: list[Piece] = []
     parts: list[Piece] = []
     for piece in pieces:
@@ -243,6 +245,39 @@ def _without_edges(pieces: Sequence[Piece], found: InkMap) -> list[Piece]:
         if (is_small and depth > pale)
         or _dark_around(piece, found) < (_DESK if depth > pale else _ONE_SIDE)
     ]
+
+
+def _without_rings(pieces: Sequence[Piece], height: float) -> list[Piece]:
+    """Those that nothing lies in: what is drawn around digits is none, nor is a stain.
+
+    But ink that is twice as dark as all of it may be, where it crosses such a ring.
+    """
+    boxes = np.array([piece.box for piece in pieces])
+    start, stop = boxes[:, :2], boxes[:, :2] + boxes[:, 2:]
+    is_tall = boxes[:, 3] >= _HALF * height
+    kept = []
+    for piece in pieces:
+        x, y, _, tall = piece.box
+        if tall > _RING * height:
+            inside = (start > (x, y)).all(1) & (stop < (piece.right, piece.bottom)).all(1)
+            if (inside & is_tall).any():
+                kept += [part for part in _darker(piece) if part.box[3] <= _RING * height]
+                continue
+        kept.append(piece)
+    return kept
+
+
+def _darker(piece: Piece) -> list[Piece]:
+    """What is dark of a piece, in pieces."""
+    x, y, *_ = piece.box
+    labels, stats = components(over(piece.ink, 127))
+    parts = []
+    for number, (left, top, wide, tall, area) in enumerate(stats.tolist()):
+        if number and max(wide, tall) >= _LEAST and area >= _LEAST:
+            place = slice(top, top + tall), slice(left, left + wide)
+            ink = piece.ink[place] * (labels[place] == number)
+            parts.append(Piece((x + left, y + top, wide, tall), ink.astype(np.uint8, copy=False)))
+    return parts
 
 
 def _dark_around(piece: Piece, found: InkMap) -> float:

@@ -81,6 +81,51 @@ def test_a_sheet_on_a_desk(rows: list[str], share: float, grain: float, dark: bo
 
 
 @BOTH
+@pytest.mark.parametrize("rows", [["271828", "182845", "904523", "536028"], ["314"]])
+@pytest.mark.parametrize("light", ["corners", "lamp", "window"])
+def test_light_that_is_brighter_inside(light: str, rows: list[str], dark: bool) -> None:
+    """It is no sheet on a desk, and its corners are no ground."""
+    page = write_sheet(rows, 40, light=0, noise=0, seed=2).image.astype(float)
+    page = cv2.copyMakeBorder(page, *[60] * 4, cv2.BORDER_REPLICATE)
+    y, x = np.indices(page.shape) / np.max(page.shape)
+    y, x = y - y.mean(), x - x.mean()
+    if light == "corners":
+        page *= 1 - 1.2 * (x * x + y * y)
+    elif light == "lamp":
+        page *= 0.6 + 0.4 * np.exp(-20 * ((x - 0.1) ** 2 + y * y))
+    else:
+        lit = (np.abs(x - 0.02) < 0.25) & (np.abs(y) < 0.2)
+        page *= 0.75 + 0.25 * cv2.GaussianBlur(lit.astype(float), (0, 0), 12)
+    if dark:
+        page = page * 0.9 + 12  # else there is nothing left of some of its ink
+    assert ground(page, dark, 0) == (dark, None)
+
+
+def test_a_dark_box_with_light_print_is_no_slate() -> None:
+    page = write_sheet(["271828", "182845"], 60, light=0, noise=0, seed=1).image.astype(float)
+    page = cv2.copyMakeBorder(page, 120, 0, 0, 0, cv2.BORDER_REPLICATE)
+    for left, right in ((0, page.shape[1]), (12, -12), (20, 220)):
+        image = page.copy()
+        image[12:90, left:right] = 60
+        cv2.putText(image, "INVOICE", (left + 20, 70), cv2.FONT_HERSHEY_SIMPLEX, 1.5, 240, 4)
+        assert ground(image, False, 0) == (False, None)
+
+
+@BOTH
+def test_several_sheets_on_a_desk(dark: bool) -> None:
+    image = np.full((500, 900), 70.0)
+    is_page = np.zeros(image.shape, bool)
+    for number, (top, left) in enumerate([(30, 40), (250, 500), (40, 480)]):
+        page = write_sheet(["2718", "1828"], 40, light=0, noise=0, seed=number).image
+        place = slice(top, top + page.shape[0]), slice(left, left + page.shape[1])
+        image[place], is_page[place] = page, True
+    is_dark, sheet = ground(image, dark, 0)
+    assert is_dark == dark
+    assert sheet is not None
+    assert ((sheet > 0) != is_page).mean() < 0.02
+
+
+@BOTH
 def test_what_is_no_sheet_on_a_desk(dark: bool) -> None:
     page = write_sheet(["271828", "182845"], 60, light=0, noise=0, seed=1).image.astype(float)
     framed = np.full((200, 160), 240.0)

@@ -29,7 +29,7 @@ _DIM, _EDGE = 0.7, 0.05  # of the same, and of the image: so dark and so large m
 # even paper: how much of it is about as bright as most, how bright, and how loud its noise may be
 _EVEN, _DARKEST, _LOUD = 0.95, 64, 0.25
 _NARROW = 9  # pixels, in the coarse image: what is as wide may be no ink
-_RIM = 3  # pixels, in the coarse image, of an area's edge, which is no ink
+_RIM = 2  # pixels, in the coarse image, of an area's edge, which is no ink
 # of the image's side: half of what may be no stroke, and of a desk; how far a bar goes along it
 _BROAD, _DESK, _BAR = 0.0105, 0.0625, 0.9
 _OTHERS = 0.2  # of the image's side, along the middle of strokes: fewer tell nothing

@@ -193,8 +193,8 @@ def passed_over(source: Path) -> list[Path]:
     if not source.is_dir():
         return []
     taken = {each.path for each in _in_folders(source)}
-    images = (path for pattern in ("*", "*/*") for path in source.glob(pattern) if is_image(path))
-    return sorted(path for path in images if path not in taken and path.is_file())
+    images = (path for path in source.rglob("*") if is_image(path) and path not in taken)
+    return sorted(path for path in images if path.is_file())
 
 
 def _in_folders(source: Path) -> Iterator[Labelled]:

@@ -1,8 +1,10 @@
-"""Dark ink on a light ground or the reverse; and the sheet, where it lies on a desk.
+"""Dark ink on a light ground or the reverse; and the sheets, where they lie on a desk.
 
-What is all along the image's edge is its ground, unless it surrounds a sheet of paper. Elsewhere
-what is thin tells, if nearly all of it is of one kind.
+What is all along the image's edge is its ground, unless it surrounds sheets of paper. Elsewhere
+what is thin tells, if nearly all of it is of one kind; and where nothing but light differs.
 """
+
+from typing import Any
 
 import cv2
 import numpy as np
@@ -17,9 +19,14 @@ FAINTEST = 18
 
 _ALL = 0.85  # of the image's edge: as much as all of it
 _ENDS, _GRAIN = 0.1, 0.05  # of the same: either end of what varies; what is so by chance
+_NEAR, _STEP = (
+    7,
+    0.5,
+)  # pixels, in which edges of things differ by so much of what light and dark do
 # a sheet of paper, seen from anywhere: its corners, if some are cut off; how far its sides are
 # bent, of the shorter; how much it fills of what is around it, and how much of it is no ink
 _CORNERS, _BENT, _FLAT, _BARE = 6, 0.12, 0.9, 0.6
+_SMALL = 0.1  # of the largest sheet: what is smaller is none
 _LONG = 2.5  # times as long as wide: if there is nothing on it, it is a stroke
 _RIM = 4  # pixels of a sheet's edge that are left out
 _STROKES = 0.009  # of paper is narrow where strokes are; less may be the corners of thick ones
@@ -40,52 +47,79 @@ def ground_of(small: UInt8s) -> tuple[bool, UInt8s | None]:
         small: (h, w) uint8, of a few hundred pixels a side: paper that is not as bright all over.
 
     Returns:
-        Whether the ground is dark and the ink light; and (h, w) uint8, 255 where the sheet is and
-        0 where the desk is, or None if all of the image is paper.
+        Whether the ground is dark and the ink light; and (h, w) uint8, 255 where sheets are and 0
+        where the desk is, or None if all of the image is paper.
     """
     level = _level(small)
+    if _is_light(level):
+        light, dark, _ = _narrow(small)
+        return light > dark, None
     bright = cv2.threshold(level, 0, 255, cv2.THRESH_OTSU)[1].astype(np.uint8, copy=False)
     share = _edge(bright).mean() / 255
     is_edge_dark = bool(share < 0.5)
+    darker, brighter = _beyond_edge(level)
     sheet = sheet_in(bright if is_edge_dark else np.invert(bright))
     if sheet is None and not 1 - _ALL < share < _ALL:
-        return is_edge_dark, None
+        # a gap in a thick digit is as dark as its ground, and no ink
+        is_dark = ink_on(small) if (darker if is_edge_dark else brighter) > 2 * FAINTEST else None
+        return (is_edge_dark if is_dark is None else is_dark), None
     is_inside = sheet is not None and _edge(sheet).mean() < _GRAIN * 255
     is_dark = None
     if sheet is not None:  # if it leaves the image it may be a shadow, with little in it
         is_dark = ink_on(small, sheet, None if is_inside else small.size)
     if is_dark is None:
         is_dark = ink_on(small)
-    if sheet is None or not is_inside:
-        return (_is_dark_at_edge(level) if is_dark is None else is_dark), None
-    if is_dark is None:  # there is nothing on it
-        is_dark = is_edge_dark == _is_long(sheet)
-    has_desk = is_dark != is_edge_dark and _is_bare(small, sheet)
-    return is_dark, sheet if has_desk else None
+    if is_dark is None:
+        if sheet is not None and is_inside:  # there is nothing on it
+            is_dark = is_edge_dark == _is_long(sheet)
+        else:  # ink is what is furthest from the ground
+            is_dark = darker < brighter
+    if sheet is None or is_dark == is_edge_dark:
+        return is_dark, None
+    if _is_bare(small, sheet):
+        return is_dark, sheet
+    return False, None  # ink on both, as on a page with a dark box: dark on light is usual
+
+
+def _is_light(level: UInt8s) -> bool:
+    """Whether nothing but light differs, as from the middle to the corners: without sharp edges."""
+    usual = _usual(level)
+    bright = cv2.threshold(usual, 0, 255, cv2.THRESH_OTSU)[1]
+    border = cv2.morphologyEx(bright, cv2.MORPH_GRADIENT, SQUARE) > 0
+    if not border.any():
+        return True
+    steps = cv2.morphologyEx(usual, cv2.MORPH_GRADIENT, np.ones((_NEAR, _NEAR), np.uint8))
+    apart = usual[bright > 0].mean() - usual[bright == 0].mean()
+    return bool(np.median(steps[border]) < max(FAINTEST, _STEP * apart))
 
 
 def sheet_in(inner: UInt8s) -> UInt8s | None:
-    """The largest part of a mask, and what is on it, if its outline may be that of a sheet.
+    """The parts of a mask, and what is on them, whose outlines may be those of sheets.
 
     Args:
         inner: (h, w) uint8, 255 or 0.
 
     Returns:
-        (h, w) uint8, 255 on the sheet, else 0; None if it is none.
+        (h, w) uint8, 255 on the sheets, else 0; None if the largest part is none.
     """
     contours, _ = cv2.findContours(inner, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-    if not contours:
+    outlines = sorted(contours, key=cv2.contourArea, reverse=True)
+    if not outlines or not _is_sheet(outlines[0]):
         return None
-    outline = max(contours, key=cv2.contourArea)
+    least = _SMALL * cv2.contourArea(outlines[0])
+    sheets = [each for each in outlines if cv2.contourArea(each) >= least and _is_sheet(each)]
+    sheet = np.zeros_like(inner)
+    cv2.drawContours(sheet, sheets, -1, 255, cv2.FILLED)
+    is_frame = cv2.countNonZero(sheet & inner) < _BARE * cv2.countNonZero(sheet)
+    return None if is_frame else sheet
+
+
+def _is_sheet(outline: NDArray[Any]) -> bool:
+    """Whether it has a few corners, and straight sides."""
     hull = cv2.convexHull(outline)
     corners = cv2.approxPolyDP(hull, _BENT * min(cv2.minAreaRect(hull)[1]), True)
     area = min(map(cv2.contourArea, (corners, outline)))
-    if len(corners) > _CORNERS or area <= _FLAT * cv2.contourArea(hull):
-        return None
-    sheet = np.zeros_like(inner)
-    cv2.drawContours(sheet, [outline], 0, 255, cv2.FILLED)
-    is_frame = cv2.countNonZero(sheet & inner) < _BARE * cv2.countNonZero(sheet)
-    return None if is_frame else sheet
+    return len(corners) <= _CORNERS and area > _FLAT * cv2.contourArea(hull)
 
 
 def ink_on(small: UInt8s, part: UInt8s | None = None, area: int | None = None) -> bool | None:
@@ -110,11 +144,11 @@ def _edge(image: UInt8s) -> UInt8s:
     return np.concatenate([image[0], image[-1], image[:, 0], image[:, -1]])
 
 
-def _is_dark_at_edge(small: UInt8s) -> bool:
-    """Whether what is bright lies further from what is at the image's edge than what is dark."""
+def _beyond_edge(small: UInt8s) -> tuple[float, float]:
+    """How much darker and how much brighter something is than what is at the image's edge."""
     low, high = quantiles(histogram_of(_edge(small)[None]), _ENDS, 1 - _ENDS)
     darkest, brightest = extremes(cv2.blur(small, (3, 3)).astype(np.uint8, copy=False))
-    return brightest - high > low - darkest
+    return low - darkest, brightest - high
 
 
 def _is_long(sheet: UInt8s) -> bool:
@@ -129,6 +163,12 @@ def _is_bare(small: UInt8s, sheet: UInt8s) -> bool:
     return not _is_one_kind(*around) or max(around) < _LESS * max(on_sheet)
 
 
+def _usual(small: UInt8s) -> UInt8s:
+    """The median around each pixel: without what is narrow."""
+    side = max(3, max(small.shape) // 16 | 1)
+    return cv2.medianBlur(small, side).astype(np.uint8, copy=False)
+
+
 def _narrow(small: UInt8s, part: UInt8s | None = None) -> tuple[float, float, int]:
     """How much light there is in what is narrow, how much dark, and in how many pixels."""
     if part is not None:  # what is around it is made as bright as most of it
@@ -136,10 +176,10 @@ def _narrow(small: UInt8s, part: UInt8s | None = None) -> tuple[float, float, in
         inside = eroded.astype(np.uint8, copy=False)
         (usual,) = quantiles(histogram_of(small, inside), 0.5)
         small = np.where(inside > 0, small, np.uint8(usual))
-    usual_near = cv2.medianBlur(small, max(3, max(small.shape) // 16 | 1))
+    around = _usual(small)
     kinds = [
         cv2.threshold(difference, FAINTEST, 255, cv2.THRESH_TOZERO)[1]
-        for difference in (cv2.subtract(small, usual_near), cv2.subtract(usual_near, small))
+        for difference in (cv2.subtract(small, around), cv2.subtract(around, small))
     ]
     light, dark = (cv2.sumElems(kind)[0] for kind in kinds)
     return light, dark, max(map(cv2.countNonZero, kinds))

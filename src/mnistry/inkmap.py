@@ -29,8 +29,8 @@ _OF_INK = 0.25  # of the ink's own contrast: what has less is the rim of a strok
 # the paler for it
 _OF_THIN_INK, _THIN = 0.12, 0.35
 # what is paler than most ink has nowhere more than this of the same; how much of it is enough by
-# itself; and the rims of other ink, pixels
-_DARK, _MIDDLE, _RIM = 0.5, 0.15, 3
+# itself, and how much of all strokes has to be; and the rims of other ink, pixels
+_DARK, _MIDDLE, _FEW, _RIM = 0.5, 0.15, 0.001, 3
 _MARGIN = 4  # pixels
 
 
@@ -101,7 +101,7 @@ class InkMap:
         """Strokes, and all of those that are paler than most, not their middle alone."""
         dark = over(self.soft, self.ground + _DARK * (self.full - self.ground))
         rims = cv2.dilate(dark, SQUARE, iterations=_RIM).astype(np.uint8, copy=False)
-        if cv2.countNonZero(strokes & ~rims) < _SOME:
+        if cv2.countNonZero(strokes & ~rims) < max(_SOME, _FEW * cv2.countNonZero(strokes)):
             return strokes
         labels, stats = components(self._above(_OF_THIN_INK)[1])
         dark_ones, ones = (

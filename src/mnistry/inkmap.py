@@ -99,7 +99,7 @@ class InkMap:
 
     def _with_pale(self, strokes: UInt8s) -> UInt8s:
         """Strokes, and all of those that are paler than most, not their middle alone."""
-        dark = over(self.soft, self.ground + _DARK * (self.full - self.ground))
+        dark = self._above(_DARK)[1]
         rims = cv2.dilate(dark, SQUARE, iterations=_RIM).astype(np.uint8, copy=False)
         if cv2.countNonZero(strokes & ~rims) < max(_SOME, _FEW * cv2.countNonZero(strokes)):
             return strokes

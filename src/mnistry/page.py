@@ -250,7 +250,7 @@ def _without_edges(pieces: Sequence[Piece], found: InkMap) -> list[Piece]:
 def _without_rings(pieces: Sequence[Piece], height: float) -> list[Piece]:
     """Those that nothing lies in: what is drawn around digits is none, nor is a stain.
 
-    But ink that is twice as dark as all of it may be, where it crosses such a ring.
+    But what of it has half of full ink stays, as digits that a pale stain crosses.
     """
     boxes = np.array([piece.box for piece in pieces])
     start, stop = boxes[:, :2], boxes[:, :2] + boxes[:, 2:]
